@@ -1,0 +1,331 @@
+//! Verbs and answers for operators: looking at the broker and changing it.
+//!
+//! Not on the path of jobs; answers may be large and are made to be shown.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobId, JobRange, LeaseId, SessionId};
+use crate::job::{DeathReason, Durability, Failure, JobOptions};
+use crate::name::Name;
+use crate::time::Time;
+
+/// What pausing stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pause {
+    /// Jobs are accepted and none is handed out.
+    Delivery,
+    /// None is handed out, and submits are refused.
+    DeliveryAndSubmits,
+}
+
+/// What an operator can set on a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSettings {
+    /// Unsettled and dead jobs together, at most.
+    pub jobs_max: u64,
+    /// Their payloads together, in bytes, at most.
+    pub bytes_max: u64,
+    /// How long a lease lasts without a sign of life of its session, in milliseconds.
+    pub lease_ms: u64,
+    /// Kinds of failure that are never retried.
+    pub dead_on: Vec<String>,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeadWhich {
+    /// These jobs.
+    Jobs(JobRange),
+    /// All of a queue.
+    Queue(Name),
+}
+
+/// One request of an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminVerb {
+    /// The broker as a whole. Answered by Status.
+    Status,
+    /// Every queue, by name. Answered by Queues.
+    QueueList,
+    /// One queue. Answered by Queue.
+    QueueShow {
+        /// Which.
+        queue: Name,
+    },
+    /// Makes a queue, or changes its settings. Answered by Done.
+    QueueSet {
+        /// Which.
+        queue: Name,
+        /// All of them.
+        settings: QueueSettings,
+    },
+    /// Stops a queue. Answered by Done.
+    QueuePause {
+        /// Which.
+        queue: Name,
+        /// What stops.
+        pause: Pause,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Lets a queue go on. Answered by Done.
+    QueueResume {
+        /// Which.
+        queue: Name,
+    },
+    /// Cancels every waiting job of a queue; running and dead ones stay. Answered by Done.
+    QueuePurge {
+        /// Which.
+        queue: Name,
+    },
+    /// The next jobs of a queue, without taking them. Answered by Jobs.
+    QueuePeek {
+        /// Which.
+        queue: Name,
+        /// How many at most.
+        count: u32,
+    },
+    /// One job. Answered by Jobs, or refused as not found.
+    JobShow {
+        /// Which.
+        job: JobId,
+    },
+    /// Dead letters of a queue, oldest death first. Answered by Jobs.
+    DeadList {
+        /// Which queue.
+        queue: Name,
+        /// How many to pass over.
+        skip: u64,
+        /// How many at most.
+        count: u32,
+    },
+    /// Puts dead letters back into their queue as if they had not been tried. Answered by Done.
+    DeadRetry {
+        /// Which.
+        which: DeadWhich,
+    },
+    /// Forgets dead letters. Answered by Done.
+    DeadPurge {
+        /// Which.
+        which: DeadWhich,
+    },
+    /// Every list, by name. Answered by Lists.
+    ListList,
+    /// Forgets every item of a list. Answered by Done.
+    ListPurge {
+        /// Which.
+        list: Name,
+    },
+    /// Every session, by id. Answered by Sessions.
+    SessionList,
+}
+
+/// An answer to an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminAnswer {
+    /// How many jobs, items or queues it touched.
+    Done {
+        /// Their number.
+        count: u64,
+    },
+    /// The broker as a whole.
+    Status(Status),
+    /// Queues, by name.
+    Queues(Vec<QueueInfo>),
+    /// One queue.
+    Queue(Box<QueueInfo>),
+    /// Jobs.
+    Jobs(Vec<JobInfo>),
+    /// Lists, by name.
+    Lists(Vec<ListInfo>),
+    /// Sessions, by id.
+    Sessions(Vec<SessionInfo>),
+}
+
+/// The broker as a whole. Counters run from its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: Time,
+    /// Its clock.
+    pub now: Time,
+    /// What new queues promise.
+    pub durability: Durability,
+    /// Open sessions.
+    pub sessions: u64,
+    /// Queues.
+    pub queues: u64,
+    /// Jobs that wait, over all queues.
+    pub waiting: u64,
+    /// Jobs that run.
+    pub leased: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Payload bytes in memory, results included.
+    pub payload_bytes: u64,
+    /// The most there may be.
+    pub payload_bytes_max: u64,
+    /// Jobs accepted.
+    pub submitted: u64,
+    /// Jobs acked.
+    pub acked: u64,
+    /// Failures reported by handlers.
+    pub nacked: u64,
+    /// Attempts ended by a crash or an expired lease.
+    pub crashed: u64,
+}
+
+/// One queue. Counters run from its making or the broker's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueInfo {
+    /// Its name.
+    pub name: Name,
+    /// What an operator can set.
+    pub settings: QueueSettings,
+    /// Whether and how it is paused.
+    pub paused: Option<Pause>,
+    /// What the one who paused it said.
+    pub pause_reason: String,
+    /// Jobs that could start.
+    pub ready: u64,
+    /// Jobs whose time has not come.
+    pub delayed: u64,
+    /// Jobs that run.
+    pub leased: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Payload bytes of all these.
+    pub bytes: u64,
+    /// Submits that wait for room.
+    pub submits_waiting: u64,
+    /// Subscriptions of workers.
+    pub subscribers: u64,
+    /// Their credit that is left.
+    pub credit: u64,
+    /// When the oldest ready job was submitted.
+    pub oldest_ready: Option<Time>,
+    /// A full results list that holds jobs back.
+    pub held_by_list: Option<Name>,
+    /// Jobs accepted.
+    pub submitted: u64,
+    /// Jobs acked.
+    pub acked: u64,
+    /// Failures reported by handlers.
+    pub nacked: u64,
+    /// Attempts ended by a crash or an expired lease.
+    pub crashed: u64,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    /// It could start.
+    Ready,
+    /// Its time has not come.
+    Delayed {
+        /// When it may start.
+        until: Time,
+    },
+    /// It runs.
+    Leased {
+        /// Under this lease.
+        lease: LeaseId,
+        /// In this session.
+        session: SessionId,
+        /// The worker's name.
+        worker: String,
+        /// Since when.
+        since: Time,
+        /// When the lease ends without a further sign of life.
+        expires: Time,
+        /// Whether its worker was told to stop.
+        cancelling: bool,
+        /// Units done and in all, and a note, as its handler last said.
+        progress: Option<(u64, u64, String)>,
+    },
+    /// It was given up.
+    Dead {
+        /// Why.
+        reason: DeathReason,
+        /// When.
+        at: Time,
+    },
+    /// It is done.
+    Acked {
+        /// Its result, in bytes.
+        output_bytes: u64,
+    },
+    /// It was cancelled or purged.
+    Cancelled,
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub job: JobId,
+    /// Its queue.
+    pub queue: Name,
+    /// Where it stands.
+    pub state: JobState,
+    /// What its submitter asked; absent once it has ended.
+    pub options: Option<JobOptions>,
+    /// When it was accepted.
+    pub submitted: Time,
+    /// Attempts that have started.
+    pub attempts: u32,
+    /// Failures that its handlers reported.
+    pub failures: u32,
+    /// Crashes of its workers.
+    pub crashes: u32,
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// The start of its payload, at most 1 KiB.
+    pub payload: Vec<u8>,
+    /// The payload's size in bytes.
+    pub payload_bytes: u64,
+}
+
+/// One list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListInfo {
+    /// Its name.
+    pub name: Name,
+    /// Items in it.
+    pub length: u64,
+    /// Index of its first item: how many were popped or purged before.
+    pub start: u64,
+    /// Bytes of its items.
+    pub bytes: u64,
+    /// Items popped and not yet confirmed.
+    pub unconfirmed: u64,
+    /// Clients that follow it.
+    pub followers: u64,
+    /// The most items it may have.
+    pub items_max: u64,
+    /// The most bytes.
+    pub bytes_max: u64,
+}
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// Its id.
+    pub session: SessionId,
+    /// What its client calls itself.
+    pub name: String,
+    /// Whether a connection is open.
+    pub connected: bool,
+    /// Its last sign of life.
+    pub seen: Time,
+    /// Jobs leased to it.
+    pub leases: u64,
+    /// Its subscriptions and follows.
+    pub subscriptions: u64,
+}

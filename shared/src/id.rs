@@ -1,0 +1,220 @@
+//! Numbers that name things: sessions, jobs, leases, and the ranges they travel in.
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// One client's logical connection; survives a broken socket. 64 random bits chosen by the client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A job: the session that submitted it and its number in that session.
+///
+/// The submitter counts, so the id is known before the broker has answered, and a submit that is
+/// repeated after a broken connection names the same jobs. Shown and parsed as
+/// `0123456789abcdef-42`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct JobId {
+    /// The session that submitted the job.
+    pub session: SessionId,
+    /// Its number there, counted from 0.
+    pub seq: u64,
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.session, self.seq)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Ids are numbers on the wire and text for people: JSON readers must not round 64-bit numbers.
+macro_rules! serialize_as_text_for_people {
+    ($id:ident, |$this:ident| $numbers:expr) => {
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    let $this = self;
+                    $numbers.serialize(serializer)
+                }
+            }
+        }
+    };
+}
+
+serialize_as_text_for_people!(SessionId, |id| id.0);
+serialize_as_text_for_people!(LeaseId, |id| id.0);
+serialize_as_text_for_people!(JobId, |id| (id.session, id.seq));
+
+/// The text is not a job id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a job id (16 hex digits, a dash and a number, as in 0123456789abcdef-42)")]
+pub struct ParseJobIdError(String);
+
+impl FromStr for JobId {
+    type Err = ParseJobIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (session, seq) = text.split_once('-')?;
+            if session.len() != 16 || !session.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return None;
+            }
+            let session = SessionId(u64::from_str_radix(session, 16).ok()?);
+            Some(Self { session, seq: seq.parse().ok()? })
+        };
+        parse().ok_or_else(|| ParseJobIdError(text.to_owned()))
+    }
+}
+
+/// Consecutive jobs of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobRange {
+    /// The first of them.
+    pub first: JobId,
+    /// How many; at least 1.
+    pub count: u32,
+}
+
+impl JobRange {
+    /// The range of just `job`.
+    #[must_use]
+    pub const fn one(job: JobId) -> Self {
+        Self { first: job, count: 1 }
+    }
+
+    /// The number after the last one; saturates at the end of the number space.
+    #[must_use]
+    pub const fn end_seq(&self) -> u64 {
+        self.first.seq.saturating_add(self.count as u64)
+    }
+
+    /// Whether `job` is one of them.
+    #[must_use]
+    pub fn contains(&self, job: JobId) -> bool {
+        self.first.session == job.session && (self.first.seq..self.end_seq()).contains(&job.seq)
+    }
+
+    /// The part that starts at `offset` and has `count` jobs.
+    #[must_use]
+    pub const fn part(&self, offset: u32, count: u32) -> Self {
+        let seq = self.first.seq.saturating_add(offset as u64);
+        Self { first: JobId { session: self.first.session, seq }, count }
+    }
+
+    /// Every job of the range, in order.
+    pub fn iter(&self) -> impl Iterator<Item = JobId> + use<> {
+        let session = self.first.session;
+        (self.first.seq..self.end_seq()).map(move |seq| JobId { session, seq })
+    }
+}
+
+/// The right to run one job until a deadline. Grows with every grant and is never reused, so it
+/// serves as the fencing token of the attempt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct LeaseId(pub u64);
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Consecutive leases: what one Assign grants, or any part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LeaseRange {
+    /// The first of them.
+    pub first: LeaseId,
+    /// How many; at least 1.
+    pub count: u32,
+}
+
+impl LeaseRange {
+    /// The range of just `lease`.
+    #[must_use]
+    pub const fn one(lease: LeaseId) -> Self {
+        Self { first: lease, count: 1 }
+    }
+
+    /// The number after the last one; saturates at the end of the number space.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.first.0.saturating_add(self.count as u64)
+    }
+
+    /// The part that starts at `offset` and has `count` leases.
+    #[must_use]
+    pub const fn part(&self, offset: u32, count: u32) -> Self {
+        Self { first: LeaseId(self.first.0.saturating_add(offset as u64)), count }
+    }
+}
+
+/// A call's number within its session, chosen by the client; the answer carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// A stream of Assigns or of followed items within one session, chosen by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubscriptionId(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_id_survives_its_text() {
+        let id = JobId { session: SessionId(0x0123_4567_89ab_cdef), seq: 42 };
+        assert_eq!(id.to_string(), "0123456789abcdef-42");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn text_that_is_no_job_id_is_refused_with_the_text() {
+        for text in [
+            "",
+            "-",
+            "0123456789abcdef",
+            "123-4",
+            "0123456789abcdeg-4",
+            "+123456789abcdef-4",
+            "0123456789abcdef-x",
+        ] {
+            let error = text.parse::<JobId>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn range_ends_do_not_overflow() {
+        let last = JobId { session: SessionId(1), seq: u64::MAX - 1 };
+        let range = JobRange { first: last, count: 5 };
+        assert_eq!(range.end_seq(), u64::MAX);
+        assert!(range.contains(last));
+    }
+}

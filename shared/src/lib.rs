@@ -1,0 +1,30 @@
+//! What both ends of Ganger agree on: ids, names, jobs, frames, the codec, the handshake and the limits.
+//!
+//! Nothing here opens a socket, reads a clock or touches a file: the crate turns bytes into
+//! messages and back, and says what is allowed.
+
+pub mod admin;
+pub mod block;
+pub mod codec;
+pub mod handshake;
+pub mod id;
+pub mod job;
+pub mod key;
+pub mod limits;
+pub mod name;
+pub mod rejection;
+pub mod request;
+pub mod response;
+pub mod time;
+
+pub use block::Block;
+pub use id::{JobId, JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
+pub use job::{
+    Backoff, DeathReason, Durability, Ending, Failure, JobOptions, Outcome, Priority, ResultsTo,
+    Settlement,
+};
+pub use name::Name;
+pub use rejection::Rejection;
+pub use request::Request;
+pub use response::Response;
+pub use time::Time;

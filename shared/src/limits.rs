@@ -1,0 +1,35 @@
+//! Bounds that both ends know, each with its reason. Those an operator may change are in the broker's configuration.
+
+/// Largest frame, its four length bytes not counted: 64 MiB.
+///
+/// One frame is decoded as a whole, so this bounds what one peer can make the other hold. A broker
+/// may be configured to take less; it says so when a session opens.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Largest frame before the handshake is through: 512 bytes.
+///
+/// A stranger cannot make the broker hold more than this.
+pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 512;
+
+/// Largest payload of one job or item of a list unless the broker is configured otherwise: 16 MiB.
+pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+
+/// Most jobs in one Submit, items in one Append, leases in one Assign: 65,536.
+///
+/// Bounds the work that one frame can ask for while others wait.
+pub const RUN_COUNT_MAX: u32 = 1 << 16;
+
+/// Longest name: 200 bytes, so that a name with a suffix still fits a file name.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Longest text of an error that is kept with a job: 4 KiB; longer ones are cut.
+pub const ERROR_BYTES_MAX: usize = 4 << 10;
+
+/// Longest kind of an error: 64 bytes.
+pub const ERROR_KIND_BYTES_MAX: usize = 64;
+
+/// Most error kinds in a queue's list of kinds that are never retried.
+pub const DEAD_ON_MAX: usize = 64;
+
+/// Most settlements in one Settle, and held leases named in one Open.
+pub const SETTLEMENTS_MAX: usize = 1 << 16;

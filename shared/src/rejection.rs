@@ -1,0 +1,112 @@
+//! Why the broker refuses a request: readable by programs and by people.
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::Durability;
+use crate::name::Name;
+
+/// A request that changed nothing, and why. Append variants, never change one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The jobs do not fit their queue. Try again later, or submit with waiting.
+    #[error("queue {queue} is full: {used} of {limit} {unit}")]
+    QueueFull {
+        /// The queue.
+        queue: Name,
+        /// What it holds.
+        used: u64,
+        /// What it may hold.
+        limit: u64,
+        /// `jobs` or `bytes`.
+        unit: String,
+    },
+    /// The queue was paused for submits too.
+    #[error("queue {queue} is paused and takes no jobs{}", reason_suffix(reason))]
+    Paused {
+        /// The queue.
+        queue: Name,
+        /// What the one who paused it said.
+        reason: String,
+    },
+    /// Nothing of this name exists, and the configuration does not let it be made by use.
+    #[error("there is no {what} {name}")]
+    NotFound {
+        /// `queue`, `list`, `job` or `dead letter`.
+        what: String,
+        /// Its name or id.
+        name: String,
+    },
+    /// One payload or item is larger than the limit.
+    #[error("{size} bytes are more than the limit of {limit} bytes for one payload")]
+    TooLarge {
+        /// The largest one, in bytes.
+        size: u64,
+        /// In bytes.
+        limit: u64,
+    },
+    /// A number of something is at its limit.
+    #[error("{what}: the limit of {limit} is reached")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The payloads in memory are at the broker's limit. Try again later.
+    #[error("the broker holds {used} bytes of payloads; its limit is {limit}")]
+    MemoryFull {
+        /// In bytes.
+        used: u64,
+        /// In bytes.
+        limit: u64,
+    },
+    /// The list is full. Pop or purge items, then try again.
+    #[error("list {list} is full: {used} of {limit} {unit}")]
+    ListFull {
+        /// The list.
+        list: Name,
+        /// What it holds.
+        used: u64,
+        /// What it may hold.
+        limit: u64,
+        /// `items` or `bytes`.
+        unit: String,
+    },
+    /// The numbers lie so far back that the broker cannot tell whether they were accepted.
+    #[error("number {seq} of this session is too old: the broker remembers from {floor} on")]
+    TooOld {
+        /// The first number of the request.
+        seq: u64,
+        /// The first number that can be judged.
+        floor: u64,
+    },
+    /// Some numbers of the request were accepted before and some were not.
+    #[error("numbers {first} to {last} of this session were accepted only in part before")]
+    Overlap {
+        /// The first number of the request.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// The session belongs to another key, or is open on another connection.
+    #[error("the session is not yours: it belongs to another key")]
+    NotYours,
+    /// The broker has no storage that keeps this promise.
+    #[error("durability {durability} is not available: {reason}")]
+    Durability {
+        /// What was asked for.
+        durability: Durability,
+        /// Why not.
+        reason: String,
+    },
+    /// The request does not make sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The request clashes with the state of things.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+fn reason_suffix(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
