@@ -91,3 +91,284 @@ pub fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, CodecError> 
         Err(error) => Err(CodecError::Malformed { size, reason: error.to_string() }),
     }
 }
+
+/// Turns a stream of bytes into frames: a socket reads into one end, whole frames leave the other.
+///
+/// ```text
+///   buffer   consumed │ frames and the start of the next │ spare
+///            0      start                               end    len
+/// ```
+///
+/// Memory follows the bytes that arrived, never a length that a peer declared: an idle connection
+/// holds [`FrameBuffer::FIRST`] bytes, a busy one [`FrameBuffer::STEP`], one in the middle of a
+/// larger frame less than three times what has arrived of it, and an empty one gives back all but
+/// [`FrameBuffer::KEEP`]. Frames are lent, not copied; the start of one that is not whole yet moves
+/// at most once.
+///
+/// ```
+/// use ganger_shared::codec::{FrameBuffer, decode, encode};
+///
+/// let mut wire = Vec::new();
+/// encode(&"first", &mut wire);
+/// encode(&"second", &mut wire);
+///
+/// let mut frames = FrameBuffer::new();
+/// frames.spare()[..wire.len()].copy_from_slice(&wire); // as `read` does
+/// frames.filled(wire.len());
+/// let mut words = Vec::new();
+/// while let Some(frame) = frames.next_frame(100)? {
+///     words.push(decode::<String>(frame)?);
+/// }
+/// assert_eq!(words, ["first", "second"]);
+/// # Ok::<(), ganger_shared::codec::CodecError>(())
+/// ```
+#[derive(Default)]
+pub struct FrameBuffer {
+    /// Invariant: `start <= end <= buffer.len()`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Size of the frame at `start`, if its length has arrived and is within the limit.
+    partial: Option<usize>,
+    /// Whether the last read filled all the room there was: more is waiting, so more room pays.
+    full: bool,
+}
+
+impl FrameBuffer {
+    /// Room for the first reads: a connection that only beats its heart needs no more.
+    pub const FIRST: usize = 4 << 10;
+
+    /// Room once a read has filled the first: what one read of a busy socket brings.
+    pub const STEP: usize = 64 << 10;
+
+    /// Room that an empty buffer keeps after a burst.
+    pub const KEEP: usize = 256 << 10;
+
+    /// An empty buffer. Allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0, end: 0, partial: None, full: false }
+    }
+
+    /// Room to read into, never empty. Say with [`FrameBuffer::filled`] how much of it was filled.
+    ///
+    /// Take every frame with [`FrameBuffer::next_frame`] first: what is left there is moved to make
+    /// room, and while a frame's length is unknown the room grows by one step at a time.
+    pub fn spare(&mut self) -> &mut [u8] {
+        self.reclaim();
+        let size = self.size_wanted();
+        if size > self.buffer.len() {
+            self.buffer.reserve_exact(size - self.buffer.len());
+            self.buffer.resize(size, 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Takes over the first `count` bytes of the room that [`FrameBuffer::spare`] gave.
+    ///
+    /// # Panics
+    /// If there was not so much room.
+    pub fn filled(&mut self, count: usize) {
+        let room = self.buffer.len() - self.end;
+        assert!(count <= room, "{count} bytes read into a room of {room}");
+        self.full = count == room;
+        self.end += count;
+    }
+
+    /// The next whole frame, length included, ready for [`decode`]; `None` until more has arrived.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLong`] as soon as a length over `limit` has arrived, and from then on at
+    /// each call: the connection cannot go on.
+    pub fn next_frame(&mut self, limit: usize) -> Result<Option<&[u8]>, CodecError> {
+        let waiting = &self.buffer[self.start..self.end];
+        match frame_size(waiting, limit)? {
+            Some(size) => {
+                let start = self.start;
+                self.start += size;
+                self.partial = None;
+                Ok(Some(&self.buffer[start..start + size]))
+            }
+            None => {
+                self.partial = declared_size(waiting);
+                if self.is_empty() {
+                    self.reclaim();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether no byte waits: a peer that closes the connection now has cut no frame short.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes of memory it holds.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Moves what waits to the front, and gives memory back where nothing waits.
+    fn reclaim(&mut self) {
+        if self.is_empty() && self.buffer.len() > Self::KEEP {
+            self.buffer.truncate(Self::KEEP);
+            self.buffer.shrink_to(Self::KEEP);
+        } else if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+        }
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    /// How large the buffer should be for the next read. Nothing is consumed: `start` is 0.
+    fn size_wanted(&self) -> usize {
+        let size = self.buffer.len();
+        let room = size - self.end;
+        if size == 0 {
+            Self::FIRST
+        } else if size < Self::STEP && self.full {
+            Self::STEP
+        } else if let Some(whole) = self.partial.filter(|&whole| whole > size) {
+            // It does not fit. Doubling once three quarters are full copies each byte about once,
+            // and a peer that declares much and sends little gets little.
+            if room > size / 4 { size } else { (size * 2).min(whole.next_multiple_of(Self::STEP)) }
+        } else if room == 0 {
+            size + Self::STEP
+        } else {
+            size
+        }
+    }
+}
+
+impl core::fmt::Debug for FrameBuffer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FrameBuffer")
+            .field("waiting", &(self.end - self.start))
+            .field("size", &self.buffer.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(size: usize, fill: u8) -> Vec<u8> {
+        let size_declared = u32::try_from(size).unwrap().to_le_bytes();
+        [&size_declared[..], &vec![fill; size]].concat()
+    }
+
+    /// Reads `wire` through `frames` in reads of at most `read` bytes.
+    fn feed(frames: &mut FrameBuffer, wire: &[u8], read: usize) -> Vec<Vec<u8>> {
+        let mut taken = Vec::new();
+        let mut rest = wire;
+        while !rest.is_empty() {
+            let spare = frames.spare();
+            assert!(!spare.is_empty());
+            let count = rest.len().min(read).min(spare.len());
+            spare[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            frames.filled(count);
+            while let Some(frame) = frames.next_frame(64 << 20).unwrap() {
+                taken.push(frame.to_vec());
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn frames_come_out_whole_and_in_order_however_the_stream_is_cut() {
+        let sizes = [0, 1, 3, 4, 5, 4_091, 4_092, 4_093, 70_000, 0, 300_000, 65_532, 9];
+        let sent: Vec<_> = sizes.iter().zip(1..).map(|(&size, fill)| frame(size, fill)).collect();
+        for read in [1, 2, 3, 4, 5, 7, 1_000, 4_096, 65_536, usize::MAX] {
+            let mut frames = FrameBuffer::new();
+            assert_eq!(feed(&mut frames, &sent.concat(), read), sent, "reads of {read}");
+            assert!(frames.is_empty());
+        }
+    }
+
+    #[test]
+    fn room_follows_what_arrived_and_not_what_was_declared() {
+        let size = 16 << 20;
+        let wire = frame(size, 7);
+        let mut frames = FrameBuffer::new();
+        let mut arrived = 0;
+        for part in wire.chunks(10_000) {
+            if arrived + part.len() < wire.len() {
+                assert!(feed(&mut frames, part, usize::MAX).is_empty());
+                arrived += part.len();
+                let bound = FrameBuffer::STEP.max(arrived * 3);
+                assert!(frames.capacity() <= bound, "{} for {arrived}", frames.capacity());
+            } else {
+                assert_eq!(feed(&mut frames, part, usize::MAX).concat(), wire);
+            }
+        }
+        assert!(frames.capacity() <= size + FrameBuffer::STEP, "{}", frames.capacity());
+    }
+
+    #[test]
+    fn quiet_connection_holds_a_first_room_only() {
+        let mut frames = FrameBuffer::new();
+        assert_eq!(frames.capacity(), 0);
+        for _ in 0..10_000 {
+            feed(&mut frames, &frame(1, 1), usize::MAX);
+        }
+        assert_eq!(frames.capacity(), FrameBuffer::FIRST);
+    }
+
+    #[test]
+    fn burst_is_given_back_once_nothing_waits() {
+        let mut frames = FrameBuffer::new();
+        feed(&mut frames, &frame(8 << 20, 1), usize::MAX);
+        assert!(frames.capacity() <= FrameBuffer::KEEP, "{}", frames.capacity());
+        assert_eq!(feed(&mut frames, &frame(3, 1), 2), [frame(3, 1)]);
+    }
+
+    #[test]
+    fn reading_on_without_taking_frames_loses_none() {
+        let sent: Vec<_> = (0..100).map(|fill| frame(5_000, fill)).collect();
+        let wire = sent.concat();
+        let mut frames = FrameBuffer::new();
+        let mut rest = &wire[..];
+        let mut taken = Vec::new();
+        while !rest.is_empty() {
+            let spare = frames.spare();
+            let count = rest.len().min(spare.len());
+            spare[..count].copy_from_slice(&rest[..count]);
+            frames.filled(count);
+            rest = &rest[count..];
+            taken.extend(frames.next_frame(5_000).unwrap().map(<[u8]>::to_vec)); // one of many
+        }
+        while let Some(frame) = frames.next_frame(5_000).unwrap() {
+            taken.push(frame.to_vec());
+        }
+        assert_eq!(taken, sent);
+    }
+
+    #[test]
+    fn length_over_the_limit_is_refused_before_its_message_and_ever_after() {
+        for (size, refused) in [(512, false), (513, true), (u32::MAX as usize, true)] {
+            let mut frames = FrameBuffer::new();
+            let length = u32::try_from(size).unwrap().to_le_bytes();
+            frames.spare()[..4].copy_from_slice(&length);
+            frames.filled(4);
+            for _ in 0..2 {
+                let too_long = CodecError::TooLong { size, limit: 512 };
+                assert_eq!(frames.next_frame(512), if refused { Err(too_long) } else { Ok(None) });
+                frames.spare();
+            }
+            assert_eq!(frames.capacity(), FrameBuffer::FIRST);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "5000 bytes read into a room of 4096")]
+    fn more_bytes_than_there_was_room_for_is_a_bug_of_the_reader() {
+        let mut frames = FrameBuffer::new();
+        frames.spare();
+        frames.filled(5_000);
+    }
+}
