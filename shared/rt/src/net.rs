@@ -1,0 +1,304 @@
+//! Connections and where they come from.
+//!
+//! Not about frames or about who may connect: bytes in, bytes out.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use crate::base::{self, TcpListener, TcpStream};
+use crate::{pipe, timeout, unblock};
+
+/// Connections that the system may hold ready for [`Listener::accept`]: after a restart of the
+/// broker all its workers and clients come back at once. The system cuts it to
+/// `net.core.somaxconn`, whose default is the same number.
+const BACKLOG: i32 = 4096;
+
+/// A TCP socket that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+}
+
+impl Listener {
+    /// Listens on `address`: a `SocketAddr` or the text `host:port`; port 0 takes any free one.
+    ///
+    /// A restarted process can take the port of its predecessor at once (SO_REUSEADDR). Of several
+    /// addresses of a host name the first that works is taken.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when somebody listens there, `InvalidInput` when the text has no port, and what
+    /// the system says about looking up the name or opening the socket.
+    pub async fn bind(address: impl fmt::Display) -> io::Result<Self> {
+        let address = address.to_string();
+        let mut last = None;
+        for candidate in resolve(&address).await? {
+            match listen(candidate) {
+                Ok(tcp) => return Ok(Self { tcp: tcp.into() }),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| no_address(&address)))
+    }
+
+    /// The address that is listened on, with the port that was chosen.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; none is known for an open socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// What the system says. The listener stays usable: after "too many open files" wait a little
+    /// before the next call, or it fails again at once. Connections that were gone before they
+    /// could be accepted are skipped.
+    ///
+    /// # Cancel safety
+    ///
+    /// A connection that was not returned is returned by the next call.
+    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        loop {
+            match self.tcp.accept().await {
+                Ok((tcp, peer)) => return Ok((Stream::tcp(tcp, peer), peer)),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Who is at the other end of a [`Stream`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A process at this address.
+    Tcp(SocketAddr),
+    /// The same process, through [`Stream::pipe`].
+    Pipe,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Pipe => f.write_str("pipe"),
+        }
+    }
+}
+
+/// A connection: TCP, or a pipe inside the process with the same manners.
+///
+/// Clones share it; it is closed when the last one is dropped or by [`close`](Self::close). One
+/// task may read while another one writes. Two tasks that wait in the same direction at once stay
+/// correct but keep waking each other.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    wire: Wire,
+}
+
+#[derive(Clone, Debug)]
+enum Wire {
+    /// The peer's address is kept, for the system forgets it when the connection ends.
+    Tcp {
+        tcp: TcpStream,
+        peer: SocketAddr,
+    },
+    Pipe(Arc<pipe::End>),
+}
+
+impl Stream {
+    /// Connects to `address` (`host:port`), looking up the name and trying its addresses in turn,
+    /// all of it `within` that time.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` when nobody listens there, `TimedOut` when the time was over first,
+    /// `InvalidInput` when the text has no port, and what the system says otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped attempt leaves no connection behind.
+    pub async fn connect(address: &str, within: Duration) -> io::Result<Self> {
+        timeout(within, connect(address)).await.unwrap_or_else(|_| {
+            let text = format!("no connection to {address} within {within:?}");
+            Err(io::Error::new(ErrorKind::TimedOut, text))
+        })
+    }
+
+    /// Two ends of a connection inside the process, with room for `capacity` bytes (at least one)
+    /// each way.
+    ///
+    /// Bytes written before an end was closed can still be read from the other one.
+    ///
+    /// ```
+    /// ganger_rt::block_on(async {
+    ///     let (one, other) = ganger_rt::Stream::pipe(4);
+    ///     assert_eq!(one.try_write(b"hello")?, 4);
+    ///     drop(one);
+    ///     let mut buf = [0; 8];
+    ///     assert_eq!(other.read(&mut buf).await?, 4);
+    ///     assert_eq!(other.read(&mut buf).await?, 0);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pipe(capacity: usize) -> (Self, Self) {
+        let (one, other) = pipe::pair(capacity);
+        let stream = |end| Self { wire: Wire::Pipe(Arc::new(end)) };
+        (stream(one), stream(other))
+    }
+
+    fn tcp(tcp: TcpStream, peer: SocketAddr) -> Self {
+        // Frames are batched by us and must not wait for an acknowledgement of the ones before.
+        // The only reason to fail is a connection that is already gone, which reading will say.
+        let _ = tcp.set_nodelay(true);
+        Self { wire: Wire::Tcp { tcp, peer } }
+    }
+
+    /// Reads what is there, at least one byte, waiting for it; 0 means the end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the connection, such as `ConnectionReset`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped read took nothing.
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| match &self.wire {
+            Wire::Tcp { tcp, .. } => base::poll_read(tcp, cx, buf),
+            Wire::Pipe(end) => end.poll_read(cx, buf),
+        })
+        .await
+    }
+
+    /// Writes what fits at once and says how much that was; never waits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing fits, `BrokenPipe` when an end is closed, and what the system
+    /// says otherwise.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.wire {
+            // Straight to the system, past the reactor: polling would leave a waker behind and so
+            // push out the one of a task that waits for room.
+            Wire::Tcp { tcp, .. } => loop {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                match rustix::net::send(tcp, bytes, flags) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    done => return Ok(done?),
+                }
+            },
+            Wire::Pipe(end) => end.try_write(bytes),
+        }
+    }
+
+    /// Writes what fits, at least one byte, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` when an end is closed, and what the system says otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped write wrote nothing.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_write(cx, bytes)).await
+    }
+
+    /// Writes all bytes, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: a dropped call may have written a part. [`Outgoing`](crate::Outgoing) writes
+    /// frames whole.
+    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let n = self.write(rest).await?;
+            rest = &rest[n..];
+        }
+        Ok(())
+    }
+
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &self.wire {
+            Wire::Tcp { tcp, .. } => base::poll_write(tcp, cx, bytes),
+            Wire::Pipe(end) => end.poll_write(cx, bytes),
+        }
+    }
+
+    /// Ends the connection in both directions and wakes whoever waits at either end.
+    ///
+    /// The other end can still read what was written before, unless it had itself sent something
+    /// that was never read here: TCP then resets the connection. Closing twice does nothing.
+    pub fn close(&self) {
+        match &self.wire {
+            Wire::Tcp { tcp, .. } => {
+                // It fails only when the peer was faster.
+                let _ = tcp.shutdown(Shutdown::Both);
+            }
+            Wire::Pipe(end) => end.close(),
+        }
+    }
+
+    /// Who is at the other end; known also after the connection has ended.
+    pub fn peer(&self) -> Peer {
+        match &self.wire {
+            Wire::Tcp { peer, .. } => Peer::Tcp(*peer),
+            Wire::Pipe(_) => Peer::Pipe,
+        }
+    }
+}
+
+async fn connect(address: &str) -> io::Result<Stream> {
+    let mut last = None;
+    for candidate in resolve(address).await? {
+        match TcpStream::connect(candidate).await {
+            Ok(tcp) => return Ok(Stream::tcp(tcp, candidate)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| no_address(address)))
+}
+
+/// The addresses of `host:port`; only a name goes to the blocking pool.
+async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = address.parse() {
+        return Ok(vec![address]);
+    }
+    let name = address.to_owned();
+    unblock(move || Ok(name.to_socket_addrs()?.collect())).await
+}
+
+fn no_address(name: &str) -> io::Error {
+    io::Error::new(ErrorKind::NotFound, format!("{name} has no address"))
+}
+
+/// What `TcpListener::bind` does, except that its backlog is 128.
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}

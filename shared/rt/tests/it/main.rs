@@ -1,0 +1,7 @@
+//! What the rest of Ganger relies on, seen from outside.
+
+mod latency;
+mod net;
+mod outgoing;
+mod pipe;
+mod tasks;
