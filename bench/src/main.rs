@@ -1,0 +1,231 @@
+//! `ganger-bench`: the same work on Ganger and on other brokers, side by side.
+//! This file has only the command line.
+
+#![expect(clippy::print_stdout, reason = "the report goes to standard output")]
+#![expect(clippy::print_stderr, reason = "progress and errors go to standard error")]
+
+mod check;
+mod crew;
+mod payload;
+mod peer;
+mod peers;
+mod plot;
+mod procfs;
+mod report;
+mod roles;
+mod run;
+mod server;
+mod shapes;
+mod table;
+mod wire;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::payload::RESULT_LEN;
+use crate::peer::{Durability, Peer};
+use crate::report::Report;
+use crate::run::Plan;
+use crate::shapes::Shape;
+use crate::table::Look;
+
+/// Measures Ganger and other brokers under the same load, side by side
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every shape on every peer that is installed
+    All {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// The peers of your choice; ratios are to the first
+    Vs {
+        /// Their names, separated by commas (`ganger-bench peers` lists them)
+        #[arg(required = true, value_delimiter = ',')]
+        peers: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// The peers there are, and whether they are installed
+    Peers,
+    /// One process of a run
+    #[command(hide = true)]
+    Role { task: String },
+    /// The server of the peer `relay`
+    #[command(hide = true)]
+    Relay { site: String },
+    /// Becomes a server that ends with its parent
+    #[command(hide = true)]
+    Leash {
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Which shapes of load [default: all]
+    #[arg(long, value_delimiter = ',')]
+    shape: Vec<Shape>,
+    /// The length of a job, such as 16, 1KiB or 64KiB
+    #[arg(long, value_delimiter = ',', default_value = "16", value_parser = payload_len)]
+    payload: Vec<usize>,
+    /// What an acknowledged job survives
+    #[arg(long, value_delimiter = ',', default_value = "none")]
+    durability: Vec<Durability>,
+    /// How often each peer runs each shape; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Jobs per run [default: as the shape says]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: Option<u64>,
+    /// How long a run should take, where the shape leaves it open
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// The most jobs per request, where there are batches
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Where servers keep their data [default: the system's temporary directory]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// What to print
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Also write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write the tables as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Also write a plot
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ganger-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::All { options } => measure(peers::ALL.to_vec(), true, options),
+        Command::Vs { peers, options } => {
+            let peers = peers.iter().map(|name| peers::find(name)).collect::<Result<_>>()?;
+            measure(peers, false, options)
+        }
+        Command::Peers => {
+            list_peers();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Role { task } => {
+            roles::play(&serde_json::from_str(&task).context("the task is not readable")?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Relay { site } => {
+            peers::relay::serve(&serde_json::from_str(&site).context("the site is not readable")?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Leash { program } => {
+            server::become_leashed(&program)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn measure(
+    peers: Vec<&'static dyn Peer>,
+    tolerates_missing: bool,
+    options: Options,
+) -> Result<ExitCode> {
+    let shapes = if options.shape.is_empty() { Shape::all() } else { options.shape };
+    let plan = Plan {
+        peers,
+        tolerates_missing,
+        shapes,
+        payloads: options.payload,
+        durabilities: options.durability,
+        runs: options.runs,
+        jobs: options.jobs,
+        seconds: options.seconds,
+        batch: options.batch,
+        dir: options.dir.unwrap_or_else(std::env::temp_dir),
+    };
+    let report = run::carry_out(&plan, &mut |step| eprintln!("{step}"))?;
+    if let Some(path) = &options.json {
+        write(path, &report.to_json()?)?;
+    }
+    if let Some(path) = &options.markdown {
+        write(path, &table::render(&report, Look::Markdown))?;
+    }
+    if let Some(path) = &options.svg {
+        write(path, &plot::render(&report)?)?;
+    }
+    match options.output {
+        Output::Table => print!("{}", table::render(&report, Look::Terminal)),
+        Output::Json => println!("{}", report.to_json()?),
+    }
+    Ok(verdict(&report))
+}
+
+/// Says what did not go well.
+fn verdict(report: &Report) -> ExitCode {
+    for missing in &report.missing {
+        eprintln!("ganger-bench: without {}: {}", missing.name, missing.reason);
+    }
+    match report.failures() {
+        0 => ExitCode::SUCCESS,
+        failures => {
+            eprintln!("ganger-bench: {failures} runs failed, see above");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list_peers() {
+    for peer in peers::ALL {
+        let state = match peer.locate() {
+            Ok(program) => program.version,
+            Err(error) => format!("{error:#}"),
+        };
+        println!("{:<14} {state}\n{:<14} {}", peer.name(), "", peer.driven_as());
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Reads a length such as `16`, `1KiB` or `64KiB`.
+fn payload_len(text: &str) -> Result<usize> {
+    let (number, unit) = match text.strip_suffix("KiB") {
+        Some(number) => (number.trim_end(), 1024),
+        None => (text, 1),
+    };
+    let number: usize = number.parse().with_context(|| format!("{text:?} is no length"))?;
+    let len = number.checked_mul(unit).context("too large")?;
+    ensure!((RESULT_LEN..=1 << 20).contains(&len), "from {RESULT_LEN} bytes to 1024KiB");
+    Ok(len)
+}

@@ -1,0 +1,28 @@
+//! The brokers that can be compared.
+//! Not what they must offer: that is `peer`.
+
+mod beanstalkd;
+mod redis_list;
+mod redis_stream;
+pub(crate) mod relay;
+mod resp;
+
+use anyhow::{Context as _, Result};
+
+use crate::peer::Peer;
+
+/// All peers, in the order of reports.
+pub(crate) static ALL: &[&dyn Peer] =
+    &[&redis_list::RedisList, &redis_stream::RedisStream, &beanstalkd::Beanstalkd, &relay::Relay];
+
+/// The peer called `name`.
+///
+/// # Errors
+///
+/// There is none; the text lists the names there are.
+pub(crate) fn find(name: &str) -> Result<&'static dyn Peer> {
+    ALL.iter().find(|peer| peer.name() == name).copied().with_context(|| {
+        let names: Vec<_> = ALL.iter().map(|peer| peer.name()).collect();
+        format!("there is no peer {name:?}; there are {}", names.join(", "))
+    })
+}

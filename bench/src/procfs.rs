@@ -1,0 +1,83 @@
+//! What the kernel says about processes and the machine.
+//! Not a general reader of `/proc`: only what a report needs.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+/// Where a report was made.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
+}
+
+/// Nanoseconds of the clock that all processes of a machine share and nobody sets.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(Duration::try_from(now).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The CPU time that all live threads of a process have used.
+///
+/// # Errors
+///
+/// The process has ended, or the kernel keeps no scheduler statistics.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+    let tasks = format!("/proc/{pid}/task");
+    let mut total = 0;
+    for task in fs::read_dir(&tasks).with_context(|| format!("process {pid} has ended"))? {
+        let path = task?.path().join("schedstat");
+        // A thread may end between the two reads; what it used is lost.
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let on_cpu_ns = text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+        total += on_cpu_ns.with_context(|| format!("{} is not readable", path.display()))?;
+    }
+    Ok(Duration::from_nanos(total))
+}
+
+/// The resident memory of a process in bytes (VmRSS).
+///
+/// # Errors
+///
+/// The process has ended.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("process {pid} has ended"))?;
+    let kib = value_of(&text, "VmRSS").and_then(|value| value.split(' ').next()?.parse().ok());
+    let kib: u64 = kib.with_context(|| format!("{path} has no VmRSS"))?;
+    Ok(kib * 1024)
+}
+
+/// Describes this machine, as far as it tells.
+pub(crate) fn machine() -> Machine {
+    let read = |path: &str| fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    Machine {
+        cpu: value_of(&cpu, "model name").unwrap_or("unknown").to_owned(),
+        cores: std::thread::available_parallelism().map_or(1, Into::into),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+    }
+}
+
+/// The value of the first `key : value` line.
+fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let is_key = |(name, _): &(&str, &str)| name.trim() == key;
+    text.lines().filter_map(|line| line.split_once(':')).find(is_key).map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_process_has_memory_and_has_used_time() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid).unwrap() > 0);
+        assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+    }
+}

@@ -1,0 +1,201 @@
+//! What each shape of load is: who takes part, how they drive the peer, how many jobs there are and
+//! which figure counts.
+//! Not how it is carried out: `run` does that.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A shape of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Shape {
+    /// One job in flight, submit to result; what need not wait shares a write
+    Latency,
+    /// One job in flight, submit to result; every request waits for its reply
+    LatencyPlain,
+    /// 4 workers, one job per request; every request waits for its reply
+    Unbatched,
+    /// 4 workers, one job per receive; result, ack and next receive share a write
+    UnbatchedPipelined,
+    /// 2 workers; batches, pipelining and credit at the peer's best
+    Best,
+    /// The producer alone, in batches
+    Enqueue,
+    /// 2 workers and a collector empty a backlog, in batches
+    Drain,
+    /// Resident memory per queued job
+    Memory,
+    /// Milliseconds from the start of the server until its port answers
+    Startup,
+}
+
+/// How a role drives its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Style {
+    /// One job per request, and every request waits for its reply.
+    Plain,
+    /// One job per receive; requests that need not wait for each other share a write.
+    Pipelined,
+    /// Many jobs per request, several requests under way.
+    Batched,
+}
+
+/// How many processes play each role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cast {
+    pub(crate) clients: u32,
+    pub(crate) producers: u32,
+    pub(crate) workers: u32,
+    pub(crate) collectors: u32,
+}
+
+/// How many jobs a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    /// As many as take the wished time, by the rate of a first run of this many.
+    Paced(u64),
+    /// This many.
+    Fixed(u64),
+    /// None: the server is only started.
+    None,
+}
+
+/// What the headline figure of a shape counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unit {
+    /// Microseconds, the median of one run's round trips.
+    MicrosecondsP50,
+    JobsPerSecond,
+    BytesPerJob,
+    Milliseconds,
+}
+
+/// The most payload bytes of one run: a peer in memory may have to hold them all.
+const BYTES_MAX: u64 = 2 << 30;
+
+/// The most jobs of one run.
+const JOBS_MAX: u64 = 32_000_000;
+
+impl Shape {
+    /// Every shape, in the order of reports.
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    /// The name on the command line and in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::LatencyPlain => "latency-plain",
+            Self::Unbatched => "unbatched",
+            Self::UnbatchedPipelined => "unbatched-pipelined",
+            Self::Best => "best",
+            Self::Enqueue => "enqueue",
+            Self::Drain => "drain",
+            Self::Memory => "memory",
+            Self::Startup => "startup",
+        }
+    }
+
+    /// Who takes part while the clock runs.
+    pub(crate) fn cast(self) -> Cast {
+        let nobody = Cast::default();
+        match self {
+            Self::Latency | Self::LatencyPlain => Cast { clients: 1, workers: 1, ..nobody },
+            Self::Unbatched | Self::UnbatchedPipelined => {
+                Cast { producers: 1, workers: 4, collectors: 1, ..nobody }
+            }
+            Self::Best => Cast { producers: 1, workers: 2, collectors: 1, ..nobody },
+            Self::Enqueue | Self::Memory => Cast { producers: 1, ..nobody },
+            Self::Drain => Cast { workers: 2, collectors: 1, ..nobody },
+            Self::Startup => nobody,
+        }
+    }
+
+    /// Whether all jobs are queued before the clock starts.
+    pub(crate) fn has_backlog(self) -> bool {
+        self == Self::Drain
+    }
+
+    /// How the roles drive the peer.
+    pub(crate) fn style(self) -> Style {
+        match self {
+            Self::LatencyPlain | Self::Unbatched => Style::Plain,
+            Self::Latency | Self::UnbatchedPipelined => Style::Pipelined,
+            Self::Best | Self::Enqueue | Self::Drain | Self::Memory | Self::Startup => {
+                Style::Batched
+            }
+        }
+    }
+
+    /// How many jobs a run has.
+    pub(crate) fn amount(self) -> Amount {
+        match self {
+            Self::Latency | Self::LatencyPlain => Amount::Paced(500),
+            Self::Unbatched | Self::UnbatchedPipelined => Amount::Paced(2_000),
+            Self::Best => Amount::Paced(20_000),
+            Self::Enqueue | Self::Drain => Amount::Fixed(200_000),
+            Self::Memory => Amount::Fixed(1_000_000),
+            Self::Startup => Amount::None,
+        }
+    }
+
+    /// What the headline figure counts.
+    pub(crate) fn unit(self) -> Unit {
+        match self {
+            Self::Latency | Self::LatencyPlain => Unit::MicrosecondsP50,
+            Self::Unbatched
+            | Self::UnbatchedPipelined
+            | Self::Best
+            | Self::Enqueue
+            | Self::Drain => Unit::JobsPerSecond,
+            Self::Memory => Unit::BytesPerJob,
+            Self::Startup => Unit::Milliseconds,
+        }
+    }
+}
+
+impl Unit {
+    /// The unit's name in a report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MicrosecondsP50 => "µs p50",
+            Self::JobsPerSecond => "jobs/s",
+            Self::BytesPerJob => "bytes/job",
+            Self::Milliseconds => "ms",
+        }
+    }
+
+    /// Whether a higher figure is the better one.
+    pub(crate) fn higher_is_better(self) -> bool {
+        self == Self::JobsPerSecond
+    }
+}
+
+/// `jobs`, as far as their payloads of `payload` bytes fit in the bounds of one run.
+pub(crate) fn bounded(jobs: u64, payload: usize) -> u64 {
+    let payload = u64::try_from(payload).unwrap_or(u64::MAX).max(1);
+    jobs.min(BYTES_MAX / payload).clamp(1, JOBS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_is_the_one_of_the_command_line() {
+        for shape in Shape::all() {
+            let on_command_line = shape.to_possible_value().unwrap();
+            assert_eq!(on_command_line.get_name(), shape.name());
+        }
+    }
+
+    #[test]
+    fn large_payloads_mean_fewer_jobs() {
+        assert_eq!(bounded(200_000, 16), 200_000);
+        assert_eq!(bounded(200_000, 64 << 10), 32_768);
+        assert_eq!(bounded(u64::MAX, 16), 32_000_000);
+    }
+}
