@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::id::{JobId, JobRange, LeaseId, SessionId};
 use crate::job::{DeathReason, Durability, Failure, JobOptions};
+use crate::limits::{DEAD_ON_MAX, NOTE_BYTES_MAX};
 use crate::name::Name;
 use crate::time::Time;
 
@@ -28,7 +30,8 @@ pub struct QueueSettings {
     pub bytes_max: u64,
     /// How long a lease lasts without a sign of life of its session, in milliseconds.
     pub lease_ms: u64,
-    /// Kinds of failure that are never retried.
+    /// Kinds of failure that are never retried; at most 64.
+    #[serde(deserialize_with = "bounded::vec::<_, _, DEAD_ON_MAX>")]
     pub dead_on: Vec<String>,
     /// What an acknowledgement means.
     pub durability: Durability,
@@ -68,7 +71,8 @@ pub enum AdminVerb {
         queue: Name,
         /// What stops.
         pause: Pause,
-        /// Why, for people.
+        /// Why, for people; cut at 200 bytes.
+        #[serde(deserialize_with = "bounded::cut::<_, NOTE_BYTES_MAX>")]
         reason: String,
     },
     /// Lets a queue go on. Answered by Done.

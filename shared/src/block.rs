@@ -78,6 +78,7 @@ impl Block {
     #[must_use]
     pub fn longest(&self) -> usize {
         match &self.sizes {
+            Sizes::Equal(_) if self.count == 0 => 0,
             Sizes::Equal(size) => *size as usize,
             Sizes::Each(sizes) => read_sizes(sizes).max().unwrap_or(0),
         }
@@ -307,6 +308,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn longest_of_no_strings_is_zero_whatever_size_they_would_have() {
+        assert_eq!(block(&["abc", "def"]).part(2, 0).longest(), 0);
+        assert_eq!(block(&["a", "bcd", "ef"]).longest(), 3);
     }
 
     #[test]

@@ -16,10 +16,13 @@
 //! Each state is consumed by the message that ends it, and only [`Verified`] lets a connection
 //! go on: code that serves requests cannot be reached without one.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::key::{Key, KeyId};
+use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
 
 /// The version of the protocol that this code speaks.
 pub const VERSION: u16 = 1;
@@ -30,7 +33,8 @@ pub const MAGIC: [u8; 4] = *b"GNGR";
 /// 32 random bytes, used once.
 pub type Nonce = [u8; 32];
 
-/// One frame of the handshake. Hello starts with magic and version, and will in every version.
+/// One frame of the handshake. In every version Hello starts with magic and version, and Refused
+/// is as here, so that peers of different versions part with words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handshake {
     /// The client's first message.
@@ -64,6 +68,18 @@ pub enum Handshake {
         reason: String,
     },
 }
+
+impl Handshake {
+    /// A refusal in words, cut so that it fits a frame of the handshake.
+    #[must_use]
+    pub fn refused(reason: &str) -> Self {
+        let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+        Self::Refused { reason: reason.to_owned() }
+    }
+}
+
+/// Longest reason of a refusal: with variant and length it stays below the frame's limit.
+const REASON_BYTES_MAX: usize = HANDSHAKE_FRAME_BYTES_MAX - 3;
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,9 +200,9 @@ impl ClientProof {
 }
 
 /// The broker, waiting for the client's proof.
-#[derive(Debug)]
 pub struct BrokerChallenge {
     key: KeyId,
+    /// Kept out of Debug: whoever reads it in a log could answer in the client's place.
     expected: [u8; 32],
     known: bool,
 }
@@ -236,7 +252,14 @@ impl BrokerChallenge {
     }
 }
 
-/// Reads magic and version from the message of a Hello that may be of any version; `None` if it is no Hello.
+impl fmt::Debug for BrokerChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerChallenge").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Reads magic and version from the message of a Hello that may be of any version; `None` if it
+/// is no Hello.
 #[must_use]
 pub fn hello_version(message: &[u8]) -> Option<u16> {
     let (0, rest) = postcard::take_from_bytes::<u8>(message).ok()? else { return None };

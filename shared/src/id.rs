@@ -5,6 +5,8 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::bounded;
+
 /// One client's logical connection; survives a broken socket. 64 random bits chosen by the client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct SessionId(pub u64);
@@ -92,7 +94,8 @@ impl FromStr for JobId {
 pub struct JobRange {
     /// The first of them.
     pub first: JobId,
-    /// How many; at least 1.
+    /// How many; 1 to [`RUN_COUNT_MAX`](crate::limits::RUN_COUNT_MAX), checked on decoding.
+    #[serde(deserialize_with = "bounded::range_count")]
     pub count: u32,
 }
 
@@ -151,7 +154,8 @@ impl fmt::Debug for LeaseId {
 pub struct LeaseRange {
     /// The first of them.
     pub first: LeaseId,
-    /// How many; at least 1.
+    /// How many; 1 to [`RUN_COUNT_MAX`](crate::limits::RUN_COUNT_MAX), checked on decoding.
+    #[serde(deserialize_with = "bounded::range_count")]
     pub count: u32,
 }
 

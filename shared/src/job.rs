@@ -7,6 +7,7 @@ use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::block::Block;
+use crate::bounded;
 use crate::id::LeaseRange;
 use crate::limits::{ERROR_BYTES_MAX, ERROR_KIND_BYTES_MAX};
 use crate::name::Name;
@@ -147,12 +148,15 @@ impl fmt::Display for Durability {
     }
 }
 
-/// Why an attempt did not succeed, for people and for policies.
+/// Why an attempt did not succeed, for people and for policies. Decoding cuts both texts at their
+/// limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// A short, stable word that a queue's policy can match: `exit-1`, `panic`, `timeout`, `unknown-handler`.
+    #[serde(deserialize_with = "bounded::cut::<_, ERROR_KIND_BYTES_MAX>")]
     pub kind: String,
     /// What happened.
+    #[serde(deserialize_with = "bounded::cut::<_, ERROR_BYTES_MAX>")]
     pub message: String,
 }
 

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod block;
+mod bounded;
 pub mod codec;
 pub mod handshake;
 pub mod id;

@@ -28,6 +28,10 @@ pub const ERROR_BYTES_MAX: usize = 4 << 10;
 /// Longest kind of an error: 64 bytes.
 pub const ERROR_KIND_BYTES_MAX: usize = 64;
 
+/// Longest text that people attach to something, cut there: the name of a client, the note of a
+/// progress, the reason of a pause. 200 bytes.
+pub const NOTE_BYTES_MAX: usize = 200;
+
 /// Most error kinds in a queue's list of kinds that are never retried.
 pub const DEAD_ON_MAX: usize = 64;
 

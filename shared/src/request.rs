@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminVerb;
 use crate::block::Block;
+use crate::bounded;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
 use crate::job::{JobOptions, Settlement};
+use crate::limits::{NOTE_BYTES_MAX, SETTLEMENTS_MAX};
 use crate::name::Name;
 
 /// What the broker does with a submit that does not fit its queue.
@@ -39,8 +41,10 @@ pub enum Request {
         session: SessionId,
         /// The leases that the client still works on. The broker takes back, at no cost to the
         /// jobs, those it granted to the session and that are not named: their Assign was lost.
+        #[serde(deserialize_with = "bounded::vec::<_, _, SETTLEMENTS_MAX>")]
         held: Vec<LeaseRange>,
-        /// What people see in lists: program, host, process id.
+        /// What people see in lists: program, host, process id; cut at 200 bytes.
+        #[serde(deserialize_with = "bounded::cut::<_, NOTE_BYTES_MAX>")]
         name: String,
     },
     /// Proof of life: extends every lease of the session. Answered by Heartbeat.
@@ -91,6 +95,7 @@ pub enum Request {
         /// Answered under this number.
         request: RequestId,
         /// Which, and how.
+        #[serde(deserialize_with = "bounded::vec::<_, _, SETTLEMENTS_MAX>")]
         settlements: Vec<Settlement>,
     },
     /// Says how far a job is. Not answered; the latest stands.
@@ -102,6 +107,7 @@ pub enum Request {
         /// Units in all; 0 where unknown.
         total: u64,
         /// A word for people; cut at 200 bytes.
+        #[serde(deserialize_with = "bounded::cut::<_, NOTE_BYTES_MAX>")]
         note: String,
     },
     /// Asks how jobs end. Answered by Finished frames that together name each job once, each as

@@ -1,0 +1,76 @@
+//! Bounds that hold from the moment a message is decoded, for fields whose types have none.
+//!
+//! A list of small entries is several times larger in memory than on the wire, so a frame within
+//! its limit is no bound. For use as `deserialize_with`.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use crate::limits::RUN_COUNT_MAX;
+
+/// A list of at most `MAX` entries; a longer one is refused before its entries are read.
+pub(crate) fn vec<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Entries<T, const MAX: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Entries<T, MAX> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let declared = entries.size_hint().unwrap_or(0);
+            if declared > MAX {
+                return Err(Error::invalid_length(declared, &self));
+            }
+            let mut list = Vec::with_capacity(declared);
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == MAX {
+                    return Err(Error::invalid_length(MAX + 1, &self));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(Entries::<T, MAX>(PhantomData))
+}
+
+/// A text for people, cut at the last character that fits into `MAX` bytes.
+pub(crate) fn cut<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    struct Text<const MAX: usize>;
+
+    impl<const MAX: usize> Visitor<'_> for Text<MAX> {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text[..text.floor_char_boundary(MAX)].to_owned())
+        }
+    }
+
+    deserializer.deserialize_str(Text::<MAX>)
+}
+
+/// The count of a range: 1 to [`RUN_COUNT_MAX`].
+pub(crate) fn range_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let count = u32::deserialize(deserializer)?;
+    if (1..=RUN_COUNT_MAX).contains(&count) {
+        Ok(count)
+    } else {
+        Err(Error::custom(format_args!("a range of {count} is not one of 1 to {RUN_COUNT_MAX}")))
+    }
+}
