@@ -145,3 +145,29 @@ impl Drop for Member {
         let _ = self.process.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    fn report(started_ns: u64, finished_ns: u64, lost: u64) -> Report {
+        let verdict = Verdict { expected: 9, lost, duplicates: 0, unexpected: 0 };
+        Report { started_ns, finished_ns, verdict: Some(verdict), latency: None }
+    }
+
+    #[test]
+    fn performance_lasts_from_the_first_start_to_the_last_finish() {
+        let reports = vec![report(20, 30, 0), report(10, 25, 0)];
+        let performance = Performance { reports, cpu: Duration::ZERO };
+        assert_eq!(performance.elapsed(), Duration::from_nanos(20));
+        assert_eq!(performance.complaint(), None);
+    }
+
+    #[test]
+    fn loss_that_any_member_reports_is_a_complaint() {
+        let reports = vec![report(0, 1, 0), report(0, 1, 2)];
+        let performance = Performance { reports, cpu: Duration::ZERO };
+        assert!(performance.complaint().is_some_and(|text| text.contains("2 lost")));
+    }
+}

@@ -6,6 +6,7 @@
 
 mod check;
 mod crew;
+mod janitor;
 mod payload;
 mod peer;
 mod peers;
@@ -65,6 +66,9 @@ enum Command {
     /// The server of the peer `relay`
     #[command(hide = true)]
     Relay { site: String },
+    /// Removes the data of all servers once the benchmark has ended
+    #[command(hide = true)]
+    Janitor { dir: PathBuf },
     /// Becomes a server that ends with its parent
     #[command(hide = true)]
     Leash {
@@ -146,6 +150,10 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Relay { site } => {
             peers::relay::serve(&serde_json::from_str(&site).context("the site is not readable")?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Janitor { dir } => {
+            janitor::wait_and_remove(&dir)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Leash { program } => {

@@ -23,7 +23,7 @@ const ROW_HEIGHT: i32 = 24;
 const BAR_HEIGHT: i32 = 14;
 /// Where bars begin, and how long the longest is: names are before, figures after.
 const BAR_START: i32 = 105;
-const BAR_LEN_MAX: i32 = 250;
+const BAR_LEN_MAX: i32 = 220;
 
 const PAPER: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(36, 41, 47);
@@ -124,7 +124,11 @@ impl<'a> Panel<'a> {
         let (min, max) = (start + self.length(figure.min), start + self.length(figure.max));
         let middle = y + BAR_HEIGHT / 2;
         area.draw(&PathElement::new([(min, middle), (max, middle)], INK))?;
-        area.draw(&Text::new(short(figure.median), (end.max(max) + 6, y), style(13, INK)))?;
+        let (text, ink) = match series.is_limit {
+            true => (format!("{} (the limit)", short(figure.median)), PALE),
+            false => (short(figure.median), INK),
+        };
+        area.draw(&Text::new(text, (end.max(max) + 6, y), style(13, ink)))?;
         Ok(())
     }
 
@@ -147,6 +151,8 @@ fn style(size: i32, color: RGBColor) -> TextStyle<'static> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::peer::Durability;
     use crate::peers;
@@ -169,7 +175,7 @@ mod tests {
         }));
         let report = Report {
             v: 1,
-            machine: procfs::machine(),
+            machine: procfs::machine(Path::new("/")),
             contestants: vec![],
             missing: vec![],
             series: vec![series],

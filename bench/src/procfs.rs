@@ -14,6 +14,8 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
+    /// The kind of file system that servers keep their data on. On a `tmpfs` nothing is durable.
+    pub(crate) file_system: String,
 }
 
 /// Nanoseconds of the clock that all processes of a machine share and nobody sets.
@@ -53,15 +55,28 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Describes this machine, as far as it tells.
-pub(crate) fn machine() -> Machine {
+/// Describes this machine, as far as it tells; servers keep their data in `data_dir`.
+pub(crate) fn machine(data_dir: &Path) -> Machine {
     let read = |path: &str| fs::read_to_string(Path::new(path)).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     Machine {
         cpu: value_of(&cpu, "model name").unwrap_or("unknown").to_owned(),
         cores: std::thread::available_parallelism().map_or(1, Into::into),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        file_system: file_system(&read("/proc/mounts"), data_dir).unwrap_or("unknown").to_owned(),
     }
+}
+
+/// The kind of the file system that `dir` is on, by lines of `device place kind options`.
+fn file_system<'a>(mounts: &'a str, dir: &Path) -> Option<&'a str> {
+    let dir = dir.canonicalize().ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((Path::new(fields.next()?), fields.next()?))
+    });
+    let holds_dir = mounts.filter(|(place, _)| dir.starts_with(place));
+    // Of two on the same place, the later one hides the earlier.
+    holds_dir.max_by_key(|(place, _)| place.components().count()).map(|(_, kind)| kind)
 }
 
 /// The value of the first `key : value` line.
@@ -79,5 +94,12 @@ mod tests {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 0);
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+    }
+
+    #[test]
+    fn deepest_mount_tells_the_file_system() {
+        let mounts = "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\nnone /proc tmpfs rw 0 0\n";
+        assert_eq!(file_system(mounts, Path::new("/")), Some("ext4"));
+        assert_eq!(file_system(mounts, Path::new("/proc/self/fd")), Some("tmpfs"));
     }
 }

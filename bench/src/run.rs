@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::crew::{Crew, Performance};
+use crate::janitor::Premises;
 use crate::peer::{Durability, Peer, Program, Role, Task};
 use crate::procfs;
 use crate::report::{Contestant, Load, Missing, Report, Run, Series};
@@ -51,9 +52,10 @@ struct Entrant {
 /// A peer is not installed, unless that is tolerated. What goes wrong in a run is in the report.
 pub(crate) fn carry_out(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let (entrants, missing) = entrants(plan)?;
+    let premises = Premises::new(&plan.dir)?;
     let mut series = Vec::new();
     for load in loads(plan) {
-        series.extend(compare(plan, load, &entrants, progress));
+        series.extend(compare(plan, &premises, load, &entrants, progress));
     }
     let contestant = |entrant: &Entrant| Contestant {
         name: entrant.peer.name(),
@@ -61,7 +63,7 @@ pub(crate) fn carry_out(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<R
         driven_as: entrant.peer.driven_as(),
     };
     let contestants = entrants.iter().map(contestant).collect();
-    Ok(Report { v: 1, machine: procfs::machine(), contestants, missing, series })
+    Ok(Report { v: 1, machine: procfs::machine(&plan.dir), contestants, missing, series })
 }
 
 fn entrants(plan: &Plan) -> Result<(Vec<Entrant>, Vec<Missing>)> {
@@ -93,6 +95,7 @@ fn loads(plan: &Plan) -> Vec<Load> {
 /// One load on all peers that have its shape.
 fn compare(
     plan: &Plan,
+    premises: &Premises,
     load: Load,
     entrants: &[Entrant],
     progress: &mut dyn FnMut(&str),
@@ -107,7 +110,7 @@ fn compare(
             let Load { shape, durability, payload } = load;
             let name = entrant.peer.name();
             progress(&format!("{} {durability:?} {payload} B, run {run}: {name}", shape.name()));
-            let stage = Stage { plan, load, entrant };
+            let stage = Stage { plan, premises, load, entrant };
             // A peer that cannot do it once is not asked again.
             if series.failures.is_empty() {
                 series.add(stage.jobs(jobs).and_then(|jobs| stage.run(jobs)));
@@ -120,6 +123,7 @@ fn compare(
 /// One peer under one load.
 struct Stage<'a> {
     plan: &'a Plan,
+    premises: &'a Premises,
     load: Load,
     entrant: &'a Entrant,
 }
@@ -156,7 +160,7 @@ impl Stage<'_> {
             Amount::None => Start::Bare,
             Amount::Paced(_) | Amount::Fixed(_) => Start::Leashed,
         };
-        let server = Server::start(*peer, program, &self.plan.dir, durability, start)?;
+        let server = Server::start(*peer, program, self.premises.dir(), durability, start)?;
         peer.prepare(server.site()).with_context(|| format!("{} refuses", peer.name()))?;
         if shape == Shape::Startup {
             return startup(&server);

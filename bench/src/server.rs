@@ -57,7 +57,7 @@ impl Server {
         durability: Durability,
         start: Start,
     ) -> Result<Self> {
-        let dir = TempDir::with_prefix_in("ganger-bench-", parent)
+        let dir = TempDir::with_prefix_in(peer.name(), parent)
             .with_context(|| format!("no directory can be made in {}", parent.display()))?;
         let site = Site { address: free_address()?, dir: dir.path().to_owned(), durability };
         let log = File::create(site.dir.join(LOG))?;

@@ -40,7 +40,9 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
         let _ = writeln!(text, "- {} did NOT take part: {}", missing.name, missing.reason);
     }
     let machine = &report.machine;
-    let _ = writeln!(text, "\n{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
+    let (cpu, cores, kernel) = (&machine.cpu, machine.cores, &machine.kernel);
+    let _ =
+        writeln!(text, "\n{cpu}, {cores} cores, Linux {kernel}, data on {}", machine.file_system);
     text
 }
 
