@@ -8,8 +8,6 @@ use core::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::limits::RUN_COUNT_MAX;
-
 /// A list of at most `MAX` entries; a longer one is refused before its entries are read.
 pub(crate) fn vec<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -65,12 +63,11 @@ pub(crate) fn cut<'de, D: Deserializer<'de>, const MAX: usize>(
     deserializer.deserialize_str(Text::<MAX>)
 }
 
-/// The count of a range: 1 to [`RUN_COUNT_MAX`].
-pub(crate) fn range_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let count = u32::deserialize(deserializer)?;
-    if (1..=RUN_COUNT_MAX).contains(&count) {
-        Ok(count)
-    } else {
-        Err(Error::custom(format_args!("a range of {count} is not one of 1 to {RUN_COUNT_MAX}")))
+/// The count of a range, which is never 0. Not bounded above: a range of any length is one entry,
+/// and those that join neighbours may grow long.
+pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        0 => Err(Error::custom("a range of nothing")),
+        count => Ok(count),
     }
 }

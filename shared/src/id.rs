@@ -94,8 +94,8 @@ impl FromStr for JobId {
 pub struct JobRange {
     /// The first of them.
     pub first: JobId,
-    /// How many; 1 to [`RUN_COUNT_MAX`](crate::limits::RUN_COUNT_MAX), checked on decoding.
-    #[serde(deserialize_with = "bounded::range_count")]
+    /// How many; at least 1, which decoding checks.
+    #[serde(deserialize_with = "bounded::at_least_one")]
     pub count: u32,
 }
 
@@ -154,8 +154,8 @@ impl fmt::Debug for LeaseId {
 pub struct LeaseRange {
     /// The first of them.
     pub first: LeaseId,
-    /// How many; 1 to [`RUN_COUNT_MAX`](crate::limits::RUN_COUNT_MAX), checked on decoding.
-    #[serde(deserialize_with = "bounded::range_count")]
+    /// How many; at least 1, which decoding checks.
+    #[serde(deserialize_with = "bounded::at_least_one")]
     pub count: u32,
 }
 
