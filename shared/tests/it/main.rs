@@ -1,0 +1,8 @@
+//! The protocol from outside: pinned bytes, damaged bytes, and the handshake of two peers.
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+mod damage;
+mod document;
+mod golden;
+mod handshake;
+mod samples;
