@@ -1,1 +1,42 @@
-//! broker/machine
+//! The deterministic core of the broker: sessions, queues, leases, retries and results lists.
+//!
+//! No clock, no socket, no file, no log, no randomness: time and requests come in, responses and
+//! journal events come out, and the same inputs give the same outputs, byte for byte.
+//!
+//! ```text
+//!   Command ─▶ decide (reads) ─▶ Event… ─▶ apply (writes) ─▶ Output
+//!                                  │                            sends: responses, each with its promise
+//!                                  └─ journal: events of objects that must survive
+//! ```
+//!
+//! A job's way through the files: [`submit`](self) accepts it, `run` keeps it, `places` says where
+//! it waits, `dispatch` leases it, `settle` ends the lease, `list` holds its result.
+
+mod apply;
+mod calls;
+mod cancel;
+mod check;
+mod clients;
+pub mod command;
+pub mod config;
+mod dispatch;
+pub mod event;
+mod finished;
+mod list;
+mod machine;
+mod numbers;
+mod operator;
+pub mod output;
+mod places;
+mod queue;
+mod run;
+mod session;
+mod settle;
+mod submit;
+mod timer;
+
+pub use command::Command;
+pub use config::Config;
+pub use event::Event;
+pub use machine::Machine;
+pub use output::{Output, Send};

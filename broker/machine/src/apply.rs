@@ -1,0 +1,368 @@
+//! What events do to the state of record. Total: an event never fails, on replay or live.
+//!
+//! Nothing is judged here; that was done by whoever made the event.
+
+use std::sync::Arc;
+
+use ganger_shared::key::KeyId;
+use ganger_shared::{
+    Durability, Ending, JobOptions, LeaseRange, Name, Response, ResultsTo, SessionId, Time,
+};
+
+use crate::event::{Event, Fault, StopCause, Verdict};
+use crate::finished::Finished;
+use crate::list::{List, ListKey};
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::queue::{Queue, QueueKey};
+use crate::run::{Lease, Phase, Run, RunKey};
+use crate::session::{Connection, Session};
+use crate::timer::Timer;
+
+impl Machine {
+    pub(crate) fn apply(&mut self, event: Event, out: &mut Output) {
+        match event {
+            Event::QueueSet { queue, settings } => {
+                if let Some(&key) = self.queue_names.get(&queue) {
+                    self.queues[key.0].settings = settings;
+                    self.admit_waiting(key, out);
+                } else {
+                    let key = QueueKey(self.queues.len());
+                    self.queue_names.insert(queue.clone(), key);
+                    self.queues.push(Queue::new(queue, settings));
+                }
+            }
+            Event::QueuePaused { queue, pause } => {
+                if let Some(&key) = self.queue_names.get(&queue) {
+                    self.queues[key.0].pause = pause;
+                    self.awake.insert(key);
+                }
+            }
+            Event::ListMade { list, durability } => {
+                self.list_named(&list, durability);
+            }
+            Event::Submitted { at, key, queue, jobs, options, payloads } => {
+                self.see_time(at);
+                let Some(&queue) = self.queue_names.get(&queue) else { return };
+                let numbers = &mut self.session_of(jobs.first.session, key).numbers;
+                numbers.take(jobs.first.seq, jobs.end_seq());
+                self.apply_submitted(at, queue, jobs, options, payloads);
+            }
+            Event::Due { jobs } => {
+                for run in self.isolate(jobs) {
+                    let order = self.queues[self.runs[run].queue.0].take_order();
+                    self.change(run, |run| {
+                        run.phase = Phase::Ready;
+                        run.order = order;
+                    });
+                }
+            }
+            Event::Granted { at, key, jobs, leases, session, subscription } => {
+                self.see_time(at);
+                self.session_of(session, key);
+                self.next_lease = self.next_lease.max(leases.end());
+                for run in self.isolate(jobs) {
+                    self.apply_granted(run, at, leases, jobs.first.seq, session, subscription, out);
+                }
+            }
+            Event::Stopping { jobs, until, cause } => {
+                for run in self.isolate(jobs) {
+                    self.apply_stopping(run, until, cause, out);
+                }
+            }
+            Event::Ended { at, jobs, verdict } => {
+                self.see_time(at);
+                for run in self.isolate(jobs) {
+                    let offset = self.runs[run].jobs.first.seq - jobs.first.seq;
+                    let offset = u32::try_from(offset).expect("within a range, counted in u32");
+                    self.apply_ended(run, at, &verdict, offset, out);
+                }
+            }
+            Event::Redriven { at, jobs } => {
+                self.see_time(at);
+                for run in self.isolate(jobs) {
+                    let order = self.queues[self.runs[run].queue.0].take_order();
+                    self.change(run, |run| {
+                        run.phase = Phase::Ready;
+                        run.order = order;
+                        run.submitted = at;
+                        (run.attempts, run.failures, run.crashes) = (0, 0, 0);
+                    });
+                }
+            }
+            Event::Forgotten { jobs } => {
+                for run in self.isolate(jobs) {
+                    let queue = self.take(run).queue;
+                    self.admit_waiting(queue, out);
+                }
+            }
+            Event::Appended { key, session, seq, list, items } => {
+                self.session_of(session, key).numbers.take(seq, seq + 1);
+                if let Some(&list) = self.list_names.get(&list) {
+                    self.bytes += items.size_bytes() as u64;
+                    self.lists[list.0].append(None, items);
+                    self.serve_list(list, out);
+                }
+            }
+            Event::Removed { list, start, count } => {
+                if let Some(&list) = self.list_names.get(&list)
+                    && count > 0
+                {
+                    let list = &mut self.lists[list.0];
+                    let before = list.bytes();
+                    list.remove(start, start.saturating_add(count));
+                    self.bytes -= before - list.bytes();
+                }
+            }
+        }
+    }
+
+    /// Replayed events carry the time; live ones happen at `now`.
+    fn see_time(&mut self, at: Time) {
+        self.now = self.now.max(at);
+    }
+
+    /// The session, made if a journal knows it and this process does not yet: it may come back
+    /// within the grace.
+    fn session_of(&mut self, id: SessionId, key: KeyId) -> &mut Session {
+        let (now, until) = (self.now, self.now + self.config.grace);
+        let timers = &mut self.timers;
+        self.sessions.entry(id).or_insert_with(|| {
+            timers.set(until, Timer::Grace(id));
+            let mut session = Session::new(key, String::new(), now);
+            session.connection = Connection::Grace { until };
+            session
+        })
+    }
+
+    /// The list of this name, made if there is none.
+    pub(crate) fn list_named(&mut self, name: &Name, durability: Durability) -> ListKey {
+        if let Some(&key) = self.list_names.get(name) {
+            return key;
+        }
+        let key = ListKey(self.lists.len());
+        self.list_names.insert(name.clone(), key);
+        self.lists.push(List::new(name.clone(), durability));
+        key
+    }
+
+    fn apply_submitted(
+        &mut self,
+        at: Time,
+        queue_key: QueueKey,
+        jobs: ganger_shared::JobRange,
+        options: JobOptions,
+        payloads: ganger_shared::Block,
+    ) {
+        let results = self.results_list(queue_key, &options.results);
+        if let Some(list) = results {
+            self.lists[list.0].feeders.insert(queue_key);
+        }
+        let queue = &mut self.queues[queue_key.0];
+        queue.totals.submitted += u64::from(jobs.count);
+        let order = queue.take_order();
+        let phase = match options.delay_ms {
+            0 => Phase::Ready,
+            delay => Phase::Delayed { until: at.plus_millis(delay) },
+        };
+        let options = queue.share(options);
+        self.add(Run {
+            jobs,
+            queue: queue_key,
+            options,
+            results,
+            payloads,
+            submitted: at,
+            order,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            failure: None,
+            watchers: smallvec::SmallVec::new(),
+            phase,
+        });
+    }
+
+    /// Where the results of a queue's jobs go; the list is made if there is none.
+    fn results_list(&mut self, queue: QueueKey, results: &ResultsTo) -> Option<ListKey> {
+        let durability = self.promise(queue);
+        match results {
+            ResultsTo::Nowhere => None,
+            ResultsTo::List(name) => Some(self.list_named(name, durability)),
+            ResultsTo::QueueList => {
+                if let Some(list) = self.queues[queue.0].results {
+                    return Some(list);
+                }
+                let name = self.queues[queue.0].name.results_list().ok()?;
+                let list = self.list_named(&name, durability);
+                self.queues[queue.0].results = Some(list);
+                Some(list)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event, taken apart once")]
+    fn apply_granted(
+        &mut self,
+        key: RunKey,
+        at: Time,
+        leases: LeaseRange,
+        first_seq: u64,
+        session: SessionId,
+        subscription: ganger_shared::SubscriptionId,
+        out: &mut Output,
+    ) {
+        let first = self.runs[key].jobs.first.seq - first_seq + leases.first.0;
+        let first = ganger_shared::LeaseId(first);
+        self.change(key, |run| {
+            run.attempts += 1;
+            let lease =
+                Lease { first, session, subscription, since: at, stopping: None, progress: None };
+            run.phase = Phase::Leased(lease);
+        });
+        self.watch_silence(session, self.queues[self.runs[key].queue.0].settings.lease_ms);
+        let run = &self.runs[key];
+        let assign = Response::Assign {
+            subscription,
+            first_lease: first,
+            attempt: run.attempts,
+            jobs: run.jobs,
+            handler: run.options.handler.clone(),
+            deadline: run.options.deadline,
+            time_limit_ms: run.options.time_limit_ms,
+            payloads: run.payloads.clone(),
+        };
+        // Losing an Assign only means a redelivery, so it waits for nothing.
+        out.send(session, assign);
+    }
+
+    fn apply_stopping(&mut self, key: RunKey, until: Time, cause: StopCause, out: &mut Output) {
+        self.change(key, |run| {
+            if let Phase::Leased(lease) = &mut run.phase {
+                lease.stopping = Some((cause, until));
+            }
+        });
+        let run = &self.runs[key];
+        if let (Phase::Leased(lease), Some(leases)) = (&run.phase, run.leases()) {
+            for id in leases.first.0..leases.end() {
+                let lease_id = ganger_shared::LeaseId(id);
+                out.send(lease.session, Response::CancelRun { lease: lease_id, until });
+            }
+        }
+    }
+
+    /// `offset` is where the run's jobs start within the verdict's outputs.
+    fn apply_ended(
+        &mut self,
+        key: RunKey,
+        at: Time,
+        verdict: &Verdict,
+        offset: u32,
+        out: &mut Output,
+    ) {
+        let count = u64::from(self.runs[key].jobs.count);
+        let totals = &mut self.queues[self.runs[key].queue.0].totals;
+        match verdict {
+            Verdict::Acked { .. } => totals.acked += count,
+            Verdict::Retried { fault, .. } | Verdict::Dead { failure: Some((_, fault)), .. } => {
+                match fault {
+                    Fault::Handler => totals.nacked += count,
+                    Fault::Worker => totals.crashed += count,
+                }
+            }
+            Verdict::Dead { failure: None, .. } | Verdict::Released { .. } | Verdict::Cancelled => {
+            }
+        }
+        match verdict {
+            Verdict::Acked { outputs } => {
+                let run = self.take(key);
+                let outputs = outputs.part(offset, run.jobs.count);
+                if let Some(list) = run.results {
+                    self.bytes += outputs.size_bytes() as u64;
+                    self.lists[list.0].append(Some(run.jobs), outputs.clone());
+                    self.serve_list(list, out);
+                }
+                self.finish(run, Ending::Acked { outputs }, out);
+            }
+            Verdict::Cancelled => {
+                let run = self.take(key);
+                self.finish(run, Ending::Cancelled, out);
+            }
+            Verdict::Retried { until, failure, fault } => {
+                self.change(key, |run| {
+                    count_fault(run, *fault);
+                    run.failure = Some(Arc::new(failure.clone()));
+                    run.phase = wait_until(*until, at);
+                });
+            }
+            Verdict::Released { until } => {
+                self.change(key, |run| {
+                    run.attempts = run.attempts.saturating_sub(1);
+                    run.phase = wait_until(*until, at);
+                });
+            }
+            Verdict::Dead { reason, failure } => {
+                self.change(key, |run| {
+                    if let Some((failure, fault)) = failure {
+                        count_fault(run, *fault);
+                        run.failure = Some(Arc::new(failure.clone()));
+                    }
+                    run.phase = Phase::Dead { reason: *reason, at };
+                });
+                self.tell_dead(key, out);
+            }
+        }
+    }
+
+    /// Tells those who wait how the jobs ended, and remembers it.
+    fn finish(&mut self, run: Run, ending: Ending, out: &mut Output) {
+        let promise = self.promise(run.queue);
+        for watcher in &run.watchers {
+            let (request, ending) = (watcher.request, ending.clone());
+            let finished = Response::Finished { request, jobs: run.jobs, ending };
+            out.promise(watcher.session, promise, finished);
+        }
+        self.finished.add(Finished {
+            jobs: run.jobs,
+            queue: run.queue,
+            ending,
+            submitted: run.submitted,
+            attempts: run.attempts,
+            failures: run.failures,
+            crashes: run.crashes,
+        });
+        self.admit_waiting(run.queue, out);
+    }
+
+    fn tell_dead(&mut self, key: RunKey, out: &mut Output) {
+        let promise = self.promise(self.runs[key].queue);
+        let run = &mut self.runs[key];
+        let Some(ending) = dead_ending(run) else { return };
+        for watcher in core::mem::take(&mut run.watchers) {
+            let (request, ending) = (watcher.request, ending.clone());
+            let finished = Response::Finished { request, jobs: run.jobs, ending };
+            out.promise(watcher.session, promise, finished);
+        }
+    }
+}
+
+/// How a dead letter ended.
+pub(crate) fn dead_ending(run: &Run) -> Option<Ending> {
+    match &run.phase {
+        Phase::Dead { reason, .. } => {
+            Some(Ending::Dead { reason: *reason, failure: run.failure.as_deref().cloned() })
+        }
+        Phase::Ready | Phase::Delayed { .. } | Phase::Leased(_) => None,
+    }
+}
+
+const fn count_fault(run: &mut Run, fault: Fault) {
+    match fault {
+        Fault::Handler => run.failures += 1,
+        Fault::Worker => run.crashes += 1,
+    }
+}
+
+fn wait_until(until: Time, now: Time) -> Phase {
+    if until <= now { Phase::Ready } else { Phase::Delayed { until } }
+}

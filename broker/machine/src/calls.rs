@@ -1,0 +1,368 @@
+//! Calls of clients that may be answered later: waits for jobs, pops and follows of lists.
+//!
+//! Nothing of this is in the journal: a client that comes back asks again.
+
+use ganger_shared::{
+    Block, Ending, JobId, JobRange, Name, Rejection, RequestId, Response, SessionId, SubscriptionId,
+};
+
+use crate::apply::dead_ending;
+use crate::config::Creation;
+use crate::event::Event;
+use crate::list::{Follower, ItemRun, ListKey, WaitingPop};
+use crate::machine::Machine;
+use crate::numbers::Standing;
+use crate::output::Output;
+use crate::run::{Phase, Watcher};
+use crate::submit::not_found;
+use crate::timer::Timer;
+
+/// Most sessions that may wait for one job: 64.
+const WATCHERS_MAX: usize = 64;
+
+/// Bytes of items after which an answer is sent off, so that it stays far below the frame limit: 1 MiB.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// The fields of a Pop.
+pub(crate) struct Pop {
+    pub(crate) request: RequestId,
+    pub(crate) list: Name,
+    pub(crate) receipt: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) max: u32,
+    pub(crate) wait_ms: u64,
+}
+
+impl Machine {
+    /// Answers what is known of `jobs`, and has the session told of the others as they end.
+    pub(crate) fn wait(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        jobs: JobRange,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        if self.runs.overlapping(jobs).any(|key| self.runs[key].watchers.len() >= WATCHERS_MAX) {
+            let what = "waits for one job".to_owned();
+            return Err(Rejection::TooMany { what, limit: WATCHERS_MAX as u64 });
+        }
+        let mut known: Vec<(JobRange, Option<Ending>)> = Vec::new();
+        for key in self.runs.overlapping(jobs) {
+            let run = &self.runs[key];
+            known.push((overlap(run.jobs, jobs), dead_ending(run)));
+        }
+        for finished in self.finished.overlapping(jobs) {
+            let part = finished.part(jobs);
+            known.extend(part.map(|(jobs, ending)| (jobs, Some(ending))));
+        }
+        known.sort_by_key(|(jobs, _)| jobs.first);
+        let mut next = jobs.first.seq;
+        let unknown_until = |next: u64, end: u64, out: &mut Output| {
+            if next < end {
+                let first = JobId { session: jobs.first.session, seq: next };
+                let count = u32::try_from(end - next).expect("within a range, counted in u32");
+                let jobs = JobRange { first, count };
+                out.send(session, Response::Finished { request, jobs, ending: Ending::Unknown });
+            }
+        };
+        for (part, ending) in known {
+            unknown_until(next, part.first.seq, out);
+            next = part.end_seq();
+            if let Some(ending) = ending {
+                out.send(session, Response::Finished { request, jobs: part, ending });
+            }
+        }
+        unknown_until(next, jobs.end_seq(), out);
+        self.watch(session, request, jobs);
+        Ok(())
+    }
+
+    /// Has the session told when those of `jobs` that have not ended do.
+    pub(crate) fn watch(&mut self, session: SessionId, request: RequestId, jobs: JobRange) {
+        let watcher = Watcher { session, request };
+        for key in self.isolate(jobs) {
+            let run = &mut self.runs[key];
+            let ended = matches!(run.phase, Phase::Dead { .. });
+            if !ended && !run.watchers.contains(&watcher) {
+                run.watchers.push(watcher);
+            }
+        }
+    }
+
+    fn list_for_use(&mut self, name: &Name, out: &mut Output) -> Result<ListKey, Rejection> {
+        if let Some(&key) = self.list_names.get(name) {
+            return Ok(key);
+        }
+        if self.config.creation == Creation::ByOperatorOnly {
+            return Err(not_found("list", name));
+        }
+        self.judge_list(name)?;
+        let durability = self.config.queue_defaults.durability;
+        self.judge_durability(durability)?;
+        self.happen(Event::ListMade { list: name.clone(), durability }, out);
+        self.list_names.get(name).copied().ok_or_else(|| not_found("list", name))
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        name: &Name,
+        seq: u64,
+        items: Block,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        if items.count() == 0 || seq == u64::MAX {
+            return Err(Rejection::Invalid("an append of no items".to_owned()));
+        }
+        self.judge_size(&items)?;
+        let standing = self.judge_numbers(session, seq, seq + 1)?;
+        let list = self.list_for_use(name, out)?;
+        if standing == Standing::Fresh {
+            self.judge_room(list, &items)?;
+            let Some(key) = self.sessions.get(&session).map(|found| found.key) else {
+                return Ok(());
+            };
+            self.happen(Event::Appended { key, session, seq, list: name.clone(), items }, out);
+        }
+        let list = &self.lists[list.0];
+        out.promise(session, list.durability, Response::Length { request, length: list.length() });
+        Ok(())
+    }
+
+    fn judge_room(&self, list: ListKey, items: &Block) -> Result<(), Rejection> {
+        let list = &self.lists[list.0];
+        let bytes = items.size_bytes() as u64;
+        let full = |used, limit, unit: &str| Rejection::ListFull {
+            list: list.name.clone(),
+            used,
+            limit,
+            unit: unit.to_owned(),
+        };
+        let (items_max, bytes_max) = (self.config.list_items_max, self.config.list_bytes_max);
+        if list.held() + u64::from(items.count()) > items_max {
+            return Err(full(list.held(), items_max, "items"));
+        }
+        if list.bytes() + bytes > bytes_max {
+            return Err(full(list.bytes(), bytes_max, "bytes"));
+        }
+        if self.bytes + bytes > self.config.memory_bytes_max {
+            let limit = self.config.memory_bytes_max;
+            return Err(Rejection::MemoryFull { used: self.bytes, limit });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pop(
+        &mut self,
+        session: SessionId,
+        pop: Pop,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let list = self.list_for_use(&pop.list, out)?;
+        if pop.receipt <= pop.confirmed {
+            return Err(Rejection::Invalid(format!(
+                "receipt {} of a pop is not above the confirmed {}",
+                pop.receipt, pop.confirmed
+            )));
+        }
+        self.confirm(session, list, pop.confirmed, out);
+        let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
+        let mine = holder.popped.get(&list);
+        if let Some(again) = mine.and_then(|receipts| receipts.get(&pop.receipt)) {
+            let items = again.clone();
+            self.send_items(session, pop.request, list, items, out);
+            return Ok(());
+        }
+        let waiting = self.lists[list.0].pops.iter().filter(|w| w.session == session).count();
+        let limit = self.config.calls_per_session_max;
+        if waiting + mine.map_or(0, std::collections::BTreeMap::len) >= limit {
+            let what = format!("unconfirmed pops of list {}", pop.list);
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
+        }
+        let until = self.now.plus_millis(pop.wait_ms);
+        let (request, receipt, max) = (pop.request, pop.receipt, pop.max.max(1));
+        self.lists[list.0].pops.push_back(WaitingPop { session, request, receipt, max, until });
+        self.serve_pops(list, out);
+        if self.lists[list.0]
+            .pops
+            .back()
+            .is_some_and(|w| (w.session, w.request) == (session, request))
+        {
+            if pop.wait_ms == 0 {
+                self.lists[list.0].pops.pop_back();
+                self.send_items(session, request, list, Vec::new(), out);
+            } else {
+                self.timers.set(until, Timer::Pop(list, session, request));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives new items to those who wait for them and to those who follow.
+    pub(crate) fn serve_list(&mut self, list: ListKey, out: &mut Output) {
+        // Followers first: they see every item, also those that a pop takes at once.
+        self.serve_followers(list, out);
+        self.serve_pops(list, out);
+    }
+
+    fn serve_pops(&mut self, key: ListKey, out: &mut Output) {
+        while self.lists[key.0].length() > 0 {
+            let Some(pop) = self.lists[key.0].pops.pop_front() else { return };
+            self.timers.unset(pop.until, Timer::Pop(key, pop.session, pop.request));
+            let list = &mut self.lists[key.0];
+            let items = list.take_front(u64::from(pop.max));
+            for run in &items {
+                list.unconfirmed += u64::from(run.block.count());
+                list.unconfirmed_bytes += run.block.size_bytes() as u64;
+            }
+            if let Some(holder) = self.sessions.get_mut(&pop.session) {
+                holder.popped.entry(key).or_default().insert(pop.receipt, items.clone());
+            }
+            self.send_items(pop.session, pop.request, key, items, out);
+        }
+    }
+
+    fn send_items(
+        &self,
+        session: SessionId,
+        request: RequestId,
+        list: ListKey,
+        items: Vec<ItemRun>,
+        out: &mut Output,
+    ) {
+        let list = &self.lists[list.0];
+        let response = Response::Items {
+            request,
+            start: items.first().map_or_else(|| list.start(), |run| run.start),
+            length: list.length(),
+            items: items.into_iter().map(ItemRun::into_items).collect(),
+        };
+        out.promise(session, list.durability, response);
+    }
+
+    /// Items popped under receipts up to `receipt` have arrived: they are gone for good.
+    pub(crate) fn confirm(
+        &mut self,
+        session: SessionId,
+        list: ListKey,
+        receipt: u64,
+        out: &mut Output,
+    ) {
+        let Some(holder) = self.sessions.get_mut(&session) else { return };
+        let Some(receipts) = holder.popped.get_mut(&list) else { return };
+        let later = receipts.split_off(&receipt.saturating_add(1));
+        let arrived = core::mem::replace(receipts, later);
+        for run in arrived.into_values().flatten() {
+            self.forget_unconfirmed(list, &run);
+            self.bytes -= run.block.size_bytes() as u64;
+            let (start, count) = (run.start, u64::from(run.block.count()));
+            let name = self.lists[list.0].name.clone();
+            self.happen(Event::Removed { list: name, start, count }, out);
+        }
+        self.wake_feeders(list);
+    }
+
+    fn forget_unconfirmed(&mut self, list: ListKey, run: &ItemRun) {
+        let list = &mut self.lists[list.0];
+        list.unconfirmed -= u64::from(run.block.count());
+        list.unconfirmed_bytes -= run.block.size_bytes() as u64;
+    }
+
+    /// Gives what the session has popped and not confirmed back to its lists.
+    pub(crate) fn put_back_popped(&mut self, session: SessionId, out: &mut Output) {
+        let Some(holder) = self.sessions.get_mut(&session) else { return };
+        for (list, receipts) in core::mem::take(&mut holder.popped) {
+            for run in receipts.into_values().flatten() {
+                self.forget_unconfirmed(list, &run);
+                self.lists[list.0].put_back(run);
+            }
+            self.serve_pops(list, out);
+        }
+    }
+
+    /// Queues that a full list held back can go on.
+    pub(crate) fn wake_feeders(&mut self, list: ListKey) {
+        self.awake.extend(self.lists[list.0].feeders.iter().copied());
+    }
+
+    pub(crate) fn pop_timed_out(
+        &mut self,
+        list: ListKey,
+        session: SessionId,
+        request: RequestId,
+        out: &mut Output,
+    ) {
+        self.lists[list.0].pops.retain(|pop| (pop.session, pop.request) != (session, request));
+        self.send_items(session, request, list, Vec::new(), out);
+    }
+
+    pub(crate) fn range(
+        &self,
+        session: SessionId,
+        request: RequestId,
+        name: &Name,
+        start: i64,
+        count: u32,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let list = *self.list_names.get(name).ok_or_else(|| not_found("list", name))?;
+        let found = &self.lists[list.0];
+        let items = found.range(found.index(start), u64::from(count), ANSWER_BYTES);
+        self.send_items(session, request, list, items, out);
+        Ok(())
+    }
+
+    pub(crate) fn follow(
+        &mut self,
+        session: SessionId,
+        subscription: SubscriptionId,
+        name: &Name,
+        start: i64,
+        window: u32,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let list = self.list_for_use(name, out)?;
+        self.unsubscribe(session, subscription);
+        let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let limit = self.config.calls_per_session_max;
+        if holder.subscriptions.len() + holder.follows.len() >= limit {
+            let what = "subscriptions and follows of one session".to_owned();
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
+        }
+        holder.follows.insert(subscription, list);
+        let found = &mut self.lists[list.0];
+        let next = found.index(start);
+        let follower = Follower { next, window: u64::from(window) };
+        found.followers.insert((session, subscription), follower);
+        self.serve_followers(list, out);
+        Ok(())
+    }
+
+    pub(crate) fn serve_followers(&mut self, list: ListKey, out: &mut Output) {
+        let list = &mut self.lists[list.0];
+        let mut followers = core::mem::take(&mut list.followers);
+        for (&(session, subscription), follower) in &mut followers {
+            while follower.window > 0 && follower.next < list.end {
+                let items = list.range(follower.next, follower.window, ANSWER_BYTES);
+                let Some(last) = items.last() else { break };
+                follower.next = last.end();
+                let start = items[0].start;
+                let count: u64 = items.iter().map(|run| u64::from(run.block.count())).sum();
+                follower.window -= count;
+                let items = items.into_iter().map(ItemRun::into_items).collect();
+                let followed = Response::Followed { subscription, start, items };
+                out.promise(session, list.durability, followed);
+            }
+        }
+        list.followers = followers;
+    }
+}
+
+/// The jobs in both ranges, which overlap.
+fn overlap(a: JobRange, b: JobRange) -> JobRange {
+    let from = a.first.seq.max(b.first.seq);
+    let to = a.end_seq().min(b.end_seq());
+    let count = u32::try_from(to - from).expect("within a range, counted in u32");
+    JobRange { first: JobId { session: a.first.session, seq: from }, count }
+}

@@ -1,0 +1,165 @@
+//! Every invariant of the machine, asserted. For tests and simulations: it looks at everything.
+
+use std::collections::BTreeMap;
+
+use crate::list::ListKey;
+use crate::machine::Machine;
+use crate::queue::{Counts, QueueKey};
+use crate::run::Phase;
+use crate::session::Connection;
+use crate::timer::Timer;
+
+impl Machine {
+    /// Asserts every invariant.
+    ///
+    /// # Panics
+    /// If one does not hold; the message names the thing at fault.
+    pub fn check(&self) {
+        let mut counts: BTreeMap<QueueKey, Counts> = BTreeMap::new();
+        let mut bytes: BTreeMap<QueueKey, u64> = BTreeMap::new();
+        let mut reserved: BTreeMap<ListKey, u64> = BTreeMap::new();
+        let mut timers = 0;
+        let mut previous_end = None;
+        for (key, run) in self.runs.iter() {
+            let jobs = run.jobs;
+            assert!(jobs.count > 0, "run at {} is empty", jobs.first);
+            assert_eq!(run.payloads.count(), jobs.count, "payloads of the run at {}", jobs.first);
+            if let Some((session, end)) = previous_end {
+                assert!(session != jobs.first.session || end <= jobs.first.seq, "runs overlap");
+            }
+            previous_end = Some((jobs.first.session, jobs.end_seq()));
+            *bytes.entry(run.queue).or_default() += run.payloads.size_bytes() as u64;
+            let (count, of) = (u64::from(jobs.count), counts.entry(run.queue).or_default());
+            let queue = &self.queues[run.queue.0];
+            match &run.phase {
+                Phase::Ready => {
+                    of.ready += count;
+                    assert!(queue.ready.values().any(|&k| k == key), "{} has a place", jobs.first);
+                }
+                Phase::Delayed { until } => {
+                    of.delayed += count;
+                    timers += 1;
+                    assert!(self.timers.contains(*until, Timer::Due(key)), "{} is due", jobs.first);
+                }
+                Phase::Dead { at, .. } => {
+                    of.dead += count;
+                    assert_eq!(queue.dead.get(&(*at, jobs.first)), Some(&key));
+                }
+                Phase::Leased(lease) => {
+                    of.leased += count;
+                    assert_eq!(self.leases.get(&lease.first), Some(&key), "lease {}", lease.first);
+                    assert!(lease.first.0 + count <= self.next_lease, "lease from the future");
+                    let holder = self.sessions.get(&lease.session);
+                    let holder = holder.expect("a lease has a session");
+                    assert!(holder.leases.contains(&lease.first), "{} is held", lease.first);
+                    assert!(
+                        !matches!(holder.connection, Connection::Gone { .. }),
+                        "session {} is gone and holds lease {}",
+                        lease.session,
+                        lease.first
+                    );
+                    assert!(holder.silence_check.is_some(), "{} is watched", lease.session);
+                    if let Some(list) = run.results {
+                        *reserved.entry(list).or_default() += count;
+                    }
+                }
+            }
+            if let Some(at) = run.expires() {
+                timers += 1;
+                assert!(self.timers.contains(at, Timer::Expire(key)), "{} expires", jobs.first);
+            }
+        }
+        self.check_queues(&counts, &bytes);
+        self.check_lists(&reserved);
+        timers += self.check_sessions();
+        timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
+        assert_eq!(timers, self.timers.len(), "timers without a reason");
+        let list_bytes: u64 = self.lists.iter().map(crate::list::List::bytes).sum();
+        let parked = self.queues.iter().flat_map(|queue| &queue.submits);
+        let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
+        let expected = bytes.values().sum::<u64>() + list_bytes + parked;
+        assert_eq!(self.bytes, expected, "bytes in memory");
+    }
+
+    fn check_queues(&self, counts: &BTreeMap<QueueKey, Counts>, bytes: &BTreeMap<QueueKey, u64>) {
+        for (index, queue) in self.queues.iter().enumerate() {
+            let key = QueueKey(index);
+            let expected = counts.get(&key).copied().unwrap_or_default();
+            assert_eq!(queue.counts, expected, "counts of queue {}", queue.name);
+            assert_eq!(
+                queue.bytes,
+                bytes.get(&key).copied().unwrap_or(0),
+                "bytes of {}",
+                queue.name
+            );
+            for (turn, (session, subscription)) in &queue.takers {
+                let taker = &self.sessions[session].subscriptions[subscription];
+                assert_eq!(
+                    (taker.turn, taker.queue),
+                    (Some(*turn), key),
+                    "taker of {}",
+                    queue.name
+                );
+            }
+            let held_back = queue.pause.is_some() || self.held_by_list(queue);
+            assert!(
+                held_back || queue.ready.is_empty() || queue.takers.is_empty(),
+                "queue {} has ready jobs and takers",
+                queue.name
+            );
+        }
+    }
+
+    fn held_by_list(&self, queue: &crate::queue::Queue) -> bool {
+        let first = queue.ready.values().next().map(|&run| &self.runs[run]);
+        first.and_then(|run| run.results).is_some_and(|list| {
+            let list = &self.lists[list.0];
+            list.held() >= self.config.list_items_max || list.bytes() >= self.config.list_bytes_max
+        })
+    }
+
+    fn check_lists(&self, reserved: &BTreeMap<ListKey, u64>) {
+        for (index, list) in self.lists.iter().enumerate() {
+            let key = ListKey(index);
+            list.check();
+            assert_eq!(list.reserved, reserved.get(&key).copied().unwrap_or(0), "{}", list.name);
+            assert!(list.pops.is_empty() || list.length() == 0, "items and pops in {}", list.name);
+            let unconfirmed = self.sessions.values().filter_map(|s| s.popped.get(&key));
+            let unconfirmed = unconfirmed.flat_map(BTreeMap::values).flatten();
+            let count: u64 = unconfirmed.map(|run| u64::from(run.block.count())).sum();
+            assert_eq!(list.unconfirmed, count, "unconfirmed items of {}", list.name);
+        }
+    }
+
+    /// Returns how many timers sessions have.
+    fn check_sessions(&self) -> usize {
+        let mut timers = 0;
+        for (&id, session) in &self.sessions {
+            let timer = match session.connection {
+                Connection::Open => None,
+                Connection::Grace { until } => Some((until, Timer::Grace(id))),
+                Connection::Gone { until } => Some((until, Timer::Forget(id))),
+            };
+            let silence = session.silence_check.map(|at| (at, Timer::Silence(id)));
+            for (at, timer) in timer.into_iter().chain(silence) {
+                timers += 1;
+                assert!(self.timers.contains(at, timer), "{timer:?}");
+            }
+            for lease in &session.leases {
+                assert!(self.leases.contains_key(lease), "session {id} holds no lease {lease}");
+            }
+            for (subscription, taker) in &session.subscriptions {
+                let room = session.connected() && taker.leased < taker.credit;
+                assert_eq!(taker.turn.is_some(), room, "turn of {subscription:?} of {id}");
+                let of_it = |lease: &&ganger_shared::LeaseId| {
+                    let run = &self.runs[self.leases[*lease]];
+                    matches!(&run.phase, Phase::Leased(l) if l.subscription == *subscription)
+                };
+                let leased = session.leases.iter().filter(of_it);
+                let leased: u32 = leased.map(|l| self.runs[self.leases[l]].jobs.count).sum();
+                assert_eq!(taker.leased, leased, "credit of {subscription:?} of {id}");
+            }
+        }
+        timers
+    }
+}

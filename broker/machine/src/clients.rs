@@ -1,0 +1,241 @@
+//! Sessions come, break off, come back, fall silent and go.
+
+use ganger_shared::key::KeyId;
+use ganger_shared::response::Terms;
+use ganger_shared::{Failure, LeaseRange, Rejection, Response, SessionId, SubscriptionId, Time};
+
+use crate::event::{Event, Verdict};
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::run::RunKey;
+use crate::session::{Connection, Session};
+use crate::timer::Timer;
+
+impl Machine {
+    /// Whether a client with this key may open or resume the session.
+    ///
+    /// To be asked before [`Command::Open`](crate::Command::Open), which does nothing where this
+    /// refuses: the refusal belongs to the connection that asks, and responses to a session go to
+    /// the connection that has it.
+    ///
+    /// # Errors
+    /// [`Rejection::NotYours`] or [`Rejection::TooMany`]: tell the client and close its connection.
+    pub fn judge_open(&self, id: SessionId, key: KeyId) -> Result<(), Rejection> {
+        let limit = self.config.sessions_max;
+        match self.sessions.get(&id) {
+            Some(session) if session.key != key => Err(Rejection::NotYours),
+            None if self.sessions.len() >= limit => {
+                Err(Rejection::TooMany { what: "sessions".to_owned(), limit: limit as u64 })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        id: SessionId,
+        key: KeyId,
+        held: &[LeaseRange],
+        name: String,
+        out: &mut Output,
+    ) {
+        if self.judge_open(id, key).is_err() {
+            return;
+        }
+        let resumed = self.sessions.contains_key(&id);
+        if resumed {
+            self.disconnected(id, out);
+            self.unset_connection_timer(id);
+        }
+        let now = self.now;
+        let session =
+            self.sessions.entry(id).or_insert_with(|| Session::new(key, String::new(), now));
+        session.connection = Connection::Open;
+        session.name = name;
+        session.seen = now;
+        let opened = Response::Opened {
+            resumed,
+            next_seq: session.numbers.next(),
+            terms: Terms {
+                heartbeat_ms: millis(self.config.heartbeat),
+                grace_ms: millis(self.config.grace),
+                frame_bytes_max: self.config.frame_bytes_max,
+                payload_bytes_max: u32::try_from(self.config.payload_bytes_max).unwrap_or(u32::MAX),
+            },
+        };
+        out.send(id, opened);
+        self.release_unheld(id, held, out);
+    }
+
+    /// Takes back leases whose Assign was lost on the way.
+    fn release_unheld(&mut self, id: SessionId, held: &[LeaseRange], out: &mut Output) {
+        let mut held: Vec<(u64, u64)> = held.iter().map(|r| (r.first.0, r.end())).collect();
+        held.sort_unstable();
+        for run in self.runs_leased_to(id) {
+            let Some(leases) = self.runs[run].leases() else { continue };
+            let mut next = leases.first.0;
+            // The gaps that `held` leaves within the run's leases.
+            let mut gaps = Vec::new();
+            for &(start, end) in &held {
+                if end <= next || start >= leases.end() {
+                    continue;
+                }
+                if start > next {
+                    gaps.push((next, start));
+                }
+                next = end.min(leases.end());
+            }
+            if next < leases.end() {
+                gaps.push((next, leases.end()));
+            }
+            let jobs = self.runs[run].jobs;
+            for (start, end) in gaps {
+                let index = |lease: u64| {
+                    u32::try_from(lease - leases.first.0).expect("within a run, counted in u32")
+                };
+                let jobs = jobs.part(index(start), index(end) - index(start));
+                let verdict = Verdict::Released { until: self.now };
+                self.happen(Event::Ended { at: self.now, jobs, verdict }, out);
+            }
+        }
+    }
+
+    fn runs_leased_to(&self, id: SessionId) -> Vec<RunKey> {
+        let Some(session) = self.sessions.get(&id) else { return Vec::new() };
+        session.leases.iter().map(|lease| self.leases[lease]).collect()
+    }
+
+    /// The connection broke: leases stay for the grace; what only a connection can use goes at once.
+    pub(crate) fn disconnected(&mut self, id: SessionId, out: &mut Output) {
+        let until = self.now + self.config.grace;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if !session.connected() {
+            return;
+        }
+        session.connection = Connection::Grace { until };
+        self.timers.set(until, Timer::Grace(id));
+        self.drop_calls(id, out);
+    }
+
+    fn drop_calls(&mut self, id: SessionId, out: &mut Output) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let subscriptions: Vec<SubscriptionId> =
+            session.subscriptions.keys().chain(session.follows.keys()).copied().collect();
+        for subscription in subscriptions {
+            self.unsubscribe(id, subscription);
+        }
+        for (list, found) in self.lists.iter_mut().enumerate() {
+            let key = crate::list::ListKey(list);
+            for pop in found.pops.iter().filter(|pop| pop.session == id) {
+                self.timers.unset(pop.until, Timer::Pop(key, id, pop.request));
+            }
+            found.pops.retain(|pop| pop.session != id);
+        }
+        for queue in 0..self.queues.len() {
+            let key = crate::queue::QueueKey(queue);
+            let (mine, others) =
+                core::mem::take(&mut self.queues[queue].submits)
+                    .into_iter()
+                    .partition::<std::collections::VecDeque<_>, _>(|s| s.jobs.first.session == id);
+            self.queues[queue].submits = others;
+            for submit in &mine {
+                self.bytes -= submit.payloads.size_bytes() as u64;
+            }
+            if !mine.is_empty() {
+                self.admit_waiting(key, out);
+            }
+        }
+    }
+
+    fn unset_connection_timer(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        match session.connection {
+            Connection::Open => {}
+            Connection::Grace { until } => self.timers.unset(until, Timer::Grace(id)),
+            Connection::Gone { until } => self.timers.unset(until, Timer::Forget(id)),
+        }
+    }
+
+    /// The client leaves in good order.
+    pub(crate) fn close(&mut self, id: SessionId, out: &mut Output) {
+        self.disconnected(id, out);
+        self.release_unheld(id, &[], out);
+        self.unset_connection_timer(id);
+        self.gone(id, out);
+    }
+
+    /// The client did not come back in time: what it ran counts as crashed.
+    pub(crate) fn grace_over(&mut self, id: SessionId, out: &mut Output) {
+        let name = self.sessions.get(&id).map(|session| session.name.clone()).unwrap_or_default();
+        let grace_ms = millis(self.config.grace);
+        let message =
+            format!("the connection of {name:?} broke and was not resumed in {grace_ms} ms");
+        let failure = Failure::new("worker-lost", &message);
+        for run in self.runs_leased_to(id) {
+            self.crashed(run, self.runs[run].jobs, failure.clone(), out);
+        }
+        self.gone(id, out);
+    }
+
+    fn gone(&mut self, id: SessionId, out: &mut Output) {
+        self.put_back_popped(id, out);
+        let until = self.now + self.config.session_memory;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.connection = Connection::Gone { until };
+        self.timers.set(until, Timer::Forget(id));
+    }
+
+    /// Nothing is remembered of a session that was gone for long.
+    pub(crate) fn forget(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id)
+            && let Some(at) = session.silence_check
+        {
+            self.timers.unset(at, Timer::Silence(id));
+        }
+    }
+
+    /// Has a session that holds leases of `lease_ms` checked for silence.
+    pub(crate) fn watch_silence(&mut self, id: SessionId, lease_ms: u64) {
+        self.check_silence_at(id, self.now.plus_millis(lease_ms));
+    }
+
+    /// Ends the leases that have outlived the session's last sign of life, and sets the next check.
+    pub(crate) fn check_silence(&mut self, id: SessionId, out: &mut Output) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.silence_check = None;
+        for run in self.runs_leased_to(id) {
+            let until = self.lease_until(run);
+            if until > self.now {
+                self.check_silence_at(id, until);
+                continue;
+            }
+            self.fence(&self.runs[run], out);
+            let message = "no sign of life of its worker for the length of the lease";
+            let failure = Failure::new("lease-expired", message);
+            self.crashed(run, self.runs[run].jobs, failure, out);
+        }
+    }
+
+    fn check_silence_at(&mut self, id: SessionId, at: Time) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.silence_check.is_none_or(|earlier| at < earlier) {
+            if let Some(earlier) = session.silence_check {
+                self.timers.unset(earlier, Timer::Silence(id));
+            }
+            session.silence_check = Some(at);
+            self.timers.set(at, Timer::Silence(id));
+        }
+    }
+
+    /// When the leases of a run end without a further sign of life.
+    pub(crate) fn lease_until(&self, key: RunKey) -> Time {
+        let run = &self.runs[key];
+        let crate::run::Phase::Leased(lease) = &run.phase else { return self.now };
+        let seen = self.sessions.get(&lease.session).map_or(Time::ZERO, |session| session.seen);
+        seen.max(lease.since).plus_millis(self.queues[run.queue.0].settings.lease_ms)
+    }
+}
+
+fn millis(span: core::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,89 @@
+//! How jobs ended that are gone: enough to answer a late Wait or a person's question.
+//!
+//! Not the results lists, which keep results until somebody takes them; this is a bounded memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ganger_shared::{Ending, JobId, JobRange, Time};
+
+use crate::queue::QueueKey;
+
+/// Jobs that ended together.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) jobs: JobRange,
+    pub(crate) queue: QueueKey,
+    pub(crate) ending: Ending,
+    pub(crate) submitted: Time,
+    pub(crate) attempts: u32,
+    pub(crate) failures: u32,
+    pub(crate) crashes: u32,
+}
+
+impl Finished {
+    /// The ending of those of `jobs` that are here.
+    pub(crate) fn part(&self, jobs: JobRange) -> Option<(JobRange, Ending)> {
+        let from = jobs.first.seq.max(self.jobs.first.seq);
+        let to = jobs.end_seq().min(self.jobs.end_seq());
+        if jobs.first.session != self.jobs.first.session || from >= to {
+            return None;
+        }
+        let count = |seq: u64| u32::try_from(seq).expect("within a run, which counts in u32");
+        let (offset, count) = (count(from - self.jobs.first.seq), count(to - from));
+        let ending = match &self.ending {
+            Ending::Acked { outputs } => Ending::Acked { outputs: outputs.part(offset, count) },
+            other @ (Ending::Dead { .. } | Ending::Cancelled | Ending::Unknown) => other.clone(),
+        };
+        Some((self.jobs.part(offset, count), ending))
+    }
+
+    fn output_bytes(&self) -> usize {
+        match &self.ending {
+            Ending::Acked { outputs } => outputs.size_bytes(),
+            Ending::Dead { .. } | Ending::Cancelled | Ending::Unknown => 0,
+        }
+    }
+}
+
+/// The latest endings, up to a number of runs and of bytes.
+#[derive(Debug)]
+pub(crate) struct FinishedJobs {
+    by_job: BTreeMap<JobId, Finished>,
+    /// Oldest first.
+    order: VecDeque<JobId>,
+    bytes: usize,
+    runs_max: usize,
+    bytes_max: usize,
+}
+
+impl FinishedJobs {
+    pub(crate) const fn new(runs_max: usize, bytes_max: usize) -> Self {
+        Self { by_job: BTreeMap::new(), order: VecDeque::new(), bytes: 0, runs_max, bytes_max }
+    }
+
+    pub(crate) fn add(&mut self, finished: Finished) {
+        let first = finished.jobs.first;
+        self.bytes += finished.output_bytes();
+        self.order.push_back(first);
+        // A number is used once, so no other run starts with this job.
+        self.by_job.insert(first, finished);
+        while self.order.len() > self.runs_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.by_job.remove(&oldest) {
+                self.bytes -= gone.output_bytes();
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, job: JobId) -> Option<&Finished> {
+        let (_, finished) = self.by_job.range(..=job).next_back()?;
+        finished.jobs.contains(job).then_some(finished)
+    }
+
+    /// The runs that have jobs of `jobs`, in order.
+    pub(crate) fn overlapping(&self, jobs: JobRange) -> impl Iterator<Item = &Finished> {
+        let start = self.find(jobs.first).map_or(jobs.first, |found| found.jobs.first);
+        let end = JobId { session: jobs.first.session, seq: jobs.end_seq() };
+        self.by_job.range(start..end.max(start)).map(|(_, finished)| finished)
+    }
+}

@@ -1,0 +1,292 @@
+//! A list: items by index, taken from the front, followed from anywhere.
+//!
+//! Not who is told about them: see [`crate::calls`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ganger_shared::response::Items;
+use ganger_shared::{
+    Block, Durability, JobRange, Name, RequestId, SessionId, SubscriptionId, Time,
+};
+
+use crate::queue::QueueKey;
+
+/// Where a list is kept. Lists are not removed, so a key stays good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListKey(pub(crate) usize);
+
+/// Items that were appended together, or what is left of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ItemRun {
+    /// Index of the first one.
+    pub(crate) start: u64,
+    /// The jobs whose results they are.
+    pub(crate) jobs: Option<JobRange>,
+    pub(crate) block: Block,
+}
+
+impl ItemRun {
+    pub(crate) fn end(&self) -> u64 {
+        self.start + u64::from(self.block.count())
+    }
+
+    fn part(&self, offset: u32, count: u32) -> Self {
+        Self {
+            start: self.start + u64::from(offset),
+            jobs: self.jobs.map(|jobs| jobs.part(offset, count)),
+            block: self.block.part(offset, count),
+        }
+    }
+
+    /// What lies within `from .. to`, if anything.
+    fn within(&self, from: u64, to: u64) -> Option<Self> {
+        let (from, to) = (from.max(self.start), to.min(self.end()));
+        let offset = |index: u64| {
+            u32::try_from(index - self.start).expect("within a block, which counts in u32")
+        };
+        (from < to).then(|| self.part(offset(from), offset(to) - offset(from)))
+    }
+
+    pub(crate) fn into_items(self) -> Items {
+        Items { jobs: self.jobs, block: self.block }
+    }
+}
+
+/// A Pop that waits for items.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitingPop {
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+    pub(crate) receipt: u64,
+    pub(crate) max: u32,
+    pub(crate) until: Time,
+}
+
+/// A client that reads items as they come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Follower {
+    /// Index of the next item to send.
+    pub(crate) next: u64,
+    /// How many more may be sent.
+    pub(crate) window: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) name: Name,
+    pub(crate) durability: Durability,
+    /// In the order of their indexes. Gaps are items that others took while earlier ones were
+    /// given back.
+    runs: VecDeque<ItemRun>,
+    /// Index of the next item to be appended.
+    pub(crate) end: u64,
+    length: u64,
+    bytes: u64,
+    /// Items that were popped and not confirmed; they can come back.
+    pub(crate) unconfirmed: u64,
+    pub(crate) unconfirmed_bytes: u64,
+    /// Running jobs whose results will come here: their room is kept.
+    pub(crate) reserved: u64,
+    /// Queues whose jobs send results here, to be woken when a full list has room again.
+    pub(crate) feeders: BTreeSet<QueueKey>,
+    /// First come, first served.
+    pub(crate) pops: VecDeque<WaitingPop>,
+    pub(crate) followers: BTreeMap<(SessionId, SubscriptionId), Follower>,
+}
+
+impl List {
+    pub(crate) const fn new(name: Name, durability: Durability) -> Self {
+        Self {
+            name,
+            durability,
+            runs: VecDeque::new(),
+            end: 0,
+            length: 0,
+            bytes: 0,
+            unconfirmed: 0,
+            unconfirmed_bytes: 0,
+            reserved: 0,
+            feeders: BTreeSet::new(),
+            pops: VecDeque::new(),
+            followers: BTreeMap::new(),
+        }
+    }
+
+    /// Items in it, those that were popped and not confirmed left out.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Bytes of what it holds, unconfirmed items included.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes + self.unconfirmed_bytes
+    }
+
+    /// Items that count against its bound.
+    pub(crate) const fn held(&self) -> u64 {
+        self.length + self.unconfirmed + self.reserved
+    }
+
+    /// Index of the first item, or of the next one to come.
+    pub(crate) fn start(&self) -> u64 {
+        self.runs.front().map_or(self.end, |run| run.start)
+    }
+
+    pub(crate) fn append(&mut self, jobs: Option<JobRange>, block: Block) {
+        let run = ItemRun { start: self.end, jobs, block };
+        self.end = run.end();
+        self.count_in(&run);
+        self.runs.push_back(run);
+    }
+
+    /// Takes up to `max` items from the front.
+    pub(crate) fn take_front(&mut self, max: u64) -> Vec<ItemRun> {
+        let mut taken = Vec::new();
+        let mut left = max;
+        while left > 0 {
+            let Some(front) = self.runs.front_mut() else { break };
+            let count = front.block.count();
+            let run = match u32::try_from(left) {
+                Ok(some) if some < count => {
+                    let part = front.part(0, some);
+                    *front = front.part(some, count - some);
+                    part
+                }
+                Ok(_) | Err(_) => self.runs.pop_front().expect("a front was just seen"),
+            };
+            left -= u64::from(run.block.count());
+            self.count_out(&run);
+            taken.push(run);
+        }
+        taken
+    }
+
+    /// Gives items back that were taken before.
+    pub(crate) fn put_back(&mut self, run: ItemRun) {
+        let at = self.runs.partition_point(|other| other.start < run.start);
+        self.count_in(&run);
+        self.runs.insert(at, run);
+    }
+
+    /// Drops the items with indexes `from .. to`; `from < to`.
+    pub(crate) fn remove(&mut self, from: u64, to: u64) {
+        let first = self.runs.partition_point(|run| run.end() <= from);
+        let last = self.runs.partition_point(|run| run.start < to);
+        let mut at = first;
+        for run in self.runs.drain(first..last).collect::<Vec<_>>() {
+            self.count_out(&run);
+            let rest = [run.within(run.start, from), run.within(to, run.end())];
+            for rest in rest.into_iter().flatten() {
+                self.count_in(&rest);
+                self.runs.insert(at, rest);
+                at += 1;
+            }
+        }
+    }
+
+    /// The items from index `from` on, up to `max` of them and about `bytes_max` bytes.
+    pub(crate) fn range(&self, from: u64, max: u64, bytes_max: usize) -> Vec<ItemRun> {
+        let first = self.runs.partition_point(|run| run.end() <= from);
+        let (mut left, mut bytes) = (max, 0);
+        let mut found = Vec::new();
+        for run in self.runs.range(first..) {
+            if left == 0 || bytes >= bytes_max {
+                break;
+            }
+            let start = run.start.max(from);
+            let Some(part) = run.within(start, start.saturating_add(left)) else { break };
+            left -= u64::from(part.block.count());
+            bytes += part.block.size_bytes();
+            found.push(part);
+        }
+        found
+    }
+
+    /// The index that `start` means: negative counts from the end.
+    pub(crate) fn index(&self, start: i64) -> u64 {
+        match u64::try_from(start) {
+            Ok(index) => index,
+            Err(_) => self.end.saturating_sub(start.unsigned_abs()),
+        }
+    }
+
+    fn count_in(&mut self, run: &ItemRun) {
+        self.length += u64::from(run.block.count());
+        self.bytes += run.block.size_bytes() as u64;
+    }
+
+    fn count_out(&mut self, run: &ItemRun) {
+        self.length -= u64::from(run.block.count());
+        self.bytes -= run.block.size_bytes() as u64;
+    }
+
+    pub(crate) fn check(&self) {
+        let length: u64 = self.runs.iter().map(|run| u64::from(run.block.count())).sum();
+        let bytes: u64 = self.runs.iter().map(|run| run.block.size_bytes() as u64).sum();
+        assert_eq!((length, bytes), (self.length, self.bytes), "counts of list {}", self.name);
+        for (a, b) in self.runs.iter().zip(self.runs.iter().skip(1)) {
+            assert!(a.end() <= b.start, "items of list {} overlap", self.name);
+        }
+        assert!(self.runs.back().is_none_or(|run| run.end() <= self.end));
+        assert!(self.runs.iter().all(|run| run.block.count() > 0), "empty run in {}", self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list_of(appends: &[&[&str]]) -> List {
+        let mut list = List::new(Name::new("l").unwrap(), Durability::Memory);
+        for strings in appends {
+            list.append(None, strings.iter().collect());
+        }
+        list
+    }
+
+    fn shown(list: &List) -> Vec<(u64, String)> {
+        let mut all = Vec::new();
+        for run in list.range(0, u64::MAX, usize::MAX) {
+            for (index, item) in (run.start..).zip(run.block.slices()) {
+                all.push((index, String::from_utf8(item.to_vec()).unwrap()));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn taking_putting_back_and_removing_agree_with_a_plain_list() {
+        // Every removal and every take of a list of three runs.
+        for from in 0..6 {
+            for to in from + 1..=7 {
+                let mut list = list_of(&[&["a", "bb"], &["c"], &["d", "e", "fff"]]);
+                list.remove(from, to);
+                list.check();
+                let expected: Vec<u64> = (0..6).filter(|i| !(from..to).contains(i)).collect();
+                let left: Vec<u64> = shown(&list).into_iter().map(|(i, _)| i).collect();
+                assert_eq!(left, expected);
+            }
+        }
+        for max in 0..8 {
+            let mut list = list_of(&[&["a", "bb"], &["c"], &["d", "e", "fff"]]);
+            let before = shown(&list);
+            let taken = list.take_front(max);
+            assert_eq!(list.length(), 6 - max.min(6));
+            for run in taken.into_iter().rev() {
+                list.put_back(run);
+            }
+            list.check();
+            assert_eq!(shown(&list), before);
+        }
+    }
+
+    #[test]
+    fn a_range_starts_at_its_index_and_a_negative_one_counts_from_the_end() {
+        let mut list = list_of(&[&["a", "b"], &["c", "d"]]);
+        list.take_front(1);
+        assert_eq!(list.index(-2), 2);
+        assert_eq!(list.index(-9), 0);
+        let found = list.range(list.index(-3), 2, usize::MAX);
+        assert_eq!(found.iter().map(|run| run.start).collect::<Vec<_>>(), [1, 2]);
+    }
+}

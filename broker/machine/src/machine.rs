@@ -1,0 +1,270 @@
+//! The machine: the state of record and the one entrance to it.
+//!
+//! Not the rules, which live with the things they are about: [`crate::submit`], [`crate::dispatch`],
+//! [`crate::settle`], [`crate::cancel`], [`crate::calls`], [`crate::clients`], [`crate::operator`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ganger_shared::{
+    Durability, JobRange, Name, Rejection, Request, RequestId, Response, SessionId, Time,
+};
+use smallvec::SmallVec;
+
+use crate::command::Command;
+use crate::config::Config;
+use crate::event::Event;
+use crate::finished::FinishedJobs;
+use crate::list::{List, ListKey};
+use crate::output::Output;
+use crate::queue::{Queue, QueueKey};
+use crate::run::{RunKey, Runs};
+use crate::session::Session;
+use crate::timer::{Timer, Timers};
+
+/// Everything the broker knows, as a deterministic state machine.
+///
+/// Two machines that are given the same commands with the same times are equal after each, and
+/// have put out the same bytes.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) config: Config,
+    pub(crate) started: Time,
+    /// The latest time it was told; never runs backwards.
+    pub(crate) now: Time,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) queue_names: BTreeMap<Name, QueueKey>,
+    pub(crate) lists: Vec<List>,
+    pub(crate) list_names: BTreeMap<Name, ListKey>,
+    pub(crate) runs: Runs,
+    pub(crate) leases: BTreeMap<ganger_shared::LeaseId, RunKey>,
+    pub(crate) next_lease: u64,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) finished: FinishedJobs,
+    pub(crate) timers: Timers,
+    /// Payload bytes of all jobs, of submits that wait for room, and of items.
+    pub(crate) bytes: u64,
+    /// Queues that may have jobs to hand out.
+    pub(crate) awake: BTreeSet<QueueKey>,
+}
+
+/// Leases per millisecond of a broker's life that its numbers allow for: 2^20, far beyond what any
+/// machine grants. A restarted broker begins above every number of its former life.
+const LEASES_PER_MS_BITS: u32 = 20;
+
+impl Machine {
+    /// An empty machine that starts at `start`.
+    #[must_use]
+    pub fn new(config: Config, start: Time) -> Self {
+        let finished = FinishedJobs::new(config.finished_runs_max, config.finished_bytes_max);
+        Self {
+            started: start,
+            now: start,
+            queues: Vec::new(),
+            queue_names: BTreeMap::new(),
+            lists: Vec::new(),
+            list_names: BTreeMap::new(),
+            runs: Runs::default(),
+            leases: BTreeMap::new(),
+            next_lease: start.as_millis() << LEASES_PER_MS_BITS,
+            sessions: BTreeMap::new(),
+            finished,
+            timers: Timers::default(),
+            bytes: 0,
+            awake: BTreeSet::new(),
+            config,
+        }
+    }
+
+    /// The settings it was made with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes one event of a journal, before the first [`Machine::step`]. What it would have sent is dropped.
+    pub fn replay(&mut self, event: Event) {
+        self.apply(event, &mut Output::default());
+    }
+
+    /// Carries out `command` at the time `now`, then hands out what jobs can be handed out.
+    ///
+    /// A time before an earlier one counts as that one.
+    pub fn step(&mut self, now: Time, command: Command, out: &mut Output) {
+        self.now = self.now.max(now);
+        match command {
+            Command::Open { session, key, held, name } => {
+                self.open(session, key, &held, name, out);
+            }
+            Command::Disconnected { session } => self.disconnected(session, out),
+            Command::Request { session, request } => self.request(session, request, out),
+            Command::Tick => self.tick(out),
+        }
+        self.dispatch(out);
+    }
+
+    /// When the next [`Command::Tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    fn request(&mut self, session: SessionId, request: Request, out: &mut Output) {
+        match self.sessions.get_mut(&session) {
+            Some(found) if found.connected() => found.seen = self.now,
+            Some(_) | None => return,
+        }
+        match request {
+            Request::Open { .. } => {
+                let reason = "the session is open already; Open is the first frame and sent once";
+                out.expelled.push((session, reason.to_owned()));
+            }
+            Request::Heartbeat => out.send(session, Response::Heartbeat),
+            Request::Submit { request, queue, first_seq, options, payloads, when_full, notify } => {
+                let submit = crate::submit::Submit {
+                    session,
+                    request,
+                    queue,
+                    first_seq,
+                    options,
+                    payloads,
+                    when_full,
+                    notify,
+                };
+                let result = self.submit(submit, out);
+                reject(session, request, result, out);
+            }
+            Request::Subscribe { subscription, queue, credit } => {
+                self.subscribe(session, subscription, &queue, credit, out);
+            }
+            Request::Credit { subscription, add } => self.credit(session, subscription, add, out),
+            Request::Unsubscribe { subscription } => {
+                self.unsubscribe(session, subscription);
+                out.send(session, Response::Unsubscribed { subscription });
+            }
+            Request::Settle { request, settlements } => {
+                let result = self.settle(session, request, settlements, out);
+                reject(session, request, result, out);
+            }
+            Request::Progress { lease, done, total, note } => {
+                self.progress(session, lease, (done, total, note));
+            }
+            Request::Wait { request, jobs } => {
+                let result = self.wait(session, request, jobs, out);
+                reject(session, request, result, out);
+            }
+            Request::Append { request, list, seq, items } => {
+                let result = self.append(session, request, &list, seq, items, out);
+                reject(session, request, result, out);
+            }
+            Request::Pop { request, list, receipt, confirmed, max, wait_ms } => {
+                let pop = crate::calls::Pop { request, list, receipt, confirmed, max, wait_ms };
+                let result = self.pop(session, pop, out);
+                reject(session, request, result, out);
+            }
+            Request::Confirm { list, receipt } => {
+                if let Some(&list) = self.list_names.get(&list) {
+                    self.confirm(session, list, receipt, out);
+                }
+            }
+            Request::Range { request, list, start, count } => {
+                let result = self.range(session, request, &list, start, count, out);
+                reject(session, request, result, out);
+            }
+            Request::Follow { request, subscription, list, start, window } => {
+                let result = self.follow(session, subscription, &list, start, window, out);
+                reject(session, request, result, out);
+            }
+            Request::Cancel { request, jobs } => self.cancel(session, request, jobs, out),
+            Request::Admin { request, verb } => {
+                let result = self.operate(session, request, verb, out);
+                reject(session, request, result, out);
+            }
+            Request::Close => self.close(session, out),
+        }
+    }
+
+    fn tick(&mut self, out: &mut Output) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Due(run) => self.due(run, out),
+                Timer::Expire(run) => self.expire(run, out),
+                Timer::Grace(session) => self.grace_over(session, out),
+                Timer::Silence(session) => self.check_silence(session, out),
+                Timer::Forget(session) => self.forget(session),
+                Timer::Pop(list, session, request) => {
+                    self.pop_timed_out(list, session, request, out);
+                }
+            }
+        }
+    }
+
+    /// Makes `event` happen, and has it journaled if its object must survive.
+    pub(crate) fn happen(&mut self, event: Event, out: &mut Output) {
+        if self.durability_of(&event) > Durability::Memory {
+            out.journal.push(event.clone());
+        }
+        self.apply(event, out);
+    }
+
+    fn durability_of(&self, event: &Event) -> Durability {
+        let queue = |name: &Name| {
+            let key = self.queue_names.get(name);
+            key.map_or(Durability::Memory, |key| self.queues[key.0].settings.durability)
+        };
+        let list = |name: &Name| {
+            let key = self.list_names.get(name);
+            key.map_or(Durability::Memory, |key| self.lists[key.0].durability)
+        };
+        let jobs = |jobs: &JobRange| {
+            let run = self.runs.find(jobs.first);
+            run.map_or(Durability::Memory, |run| {
+                self.queues[self.runs[run].queue.0].settings.durability
+            })
+        };
+        match event {
+            Event::QueueSet { queue: name, settings } => queue(name).max(settings.durability),
+            Event::ListMade { durability, .. } => *durability,
+            Event::QueuePaused { queue: name, .. } | Event::Submitted { queue: name, .. } => {
+                queue(name)
+            }
+            Event::Due { jobs: range }
+            | Event::Granted { jobs: range, .. }
+            | Event::Stopping { jobs: range, .. }
+            | Event::Ended { jobs: range, .. }
+            | Event::Redriven { jobs: range, .. }
+            | Event::Forgotten { jobs: range } => jobs(range),
+            Event::Appended { list: name, .. } | Event::Removed { list: name, .. } => list(name),
+        }
+    }
+
+    /// What an answer about `queue` promises.
+    pub(crate) fn promise(&self, queue: QueueKey) -> Durability {
+        self.queues[queue.0].settings.durability
+    }
+
+    /// The runs that make up exactly `jobs`: those at its ends are split.
+    pub(crate) fn isolate(&mut self, jobs: JobRange) -> SmallVec<[RunKey; 1]> {
+        let mut keys: SmallVec<[RunKey; 1]> = self.runs.overlapping(jobs).collect();
+        let offset = |key: RunKey, seq: u64, runs: &Runs| {
+            u32::try_from(seq - runs[key].jobs.first.seq).expect("within a run, counted in u32")
+        };
+        if let Some(first) = keys.first_mut()
+            && self.runs[*first].jobs.first.seq < jobs.first.seq
+        {
+            *first = self.split(*first, offset(*first, jobs.first.seq, &self.runs));
+        }
+        if let Some(&last) = keys.last()
+            && self.runs[last].jobs.end_seq() > jobs.end_seq()
+        {
+            self.split(last, offset(last, jobs.end_seq(), &self.runs));
+        }
+        keys
+    }
+}
+
+/// Tells the session if its request was refused.
+fn reject(session: SessionId, request: RequestId, result: Result<(), Rejection>, out: &mut Output) {
+    if let Err(rejection) = result {
+        out.send(session, Response::Rejected { request, rejection });
+    }
+}

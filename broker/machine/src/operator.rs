@@ -1,0 +1,377 @@
+//! What operators ask and change. Not on the path of jobs.
+
+use ganger_shared::admin::{
+    AdminAnswer, AdminVerb, DeadWhich, JobInfo, JobState, ListInfo, QueueInfo, QueueSettings,
+    SessionInfo, Status,
+};
+use ganger_shared::limits::DEAD_ON_MAX;
+use ganger_shared::{
+    Durability, Ending, JobId, JobRange, Name, Rejection, RequestId, Response, SessionId, Time,
+};
+
+use crate::event::{Event, Verdict};
+use crate::finished::Finished;
+use crate::list::{List, ListKey};
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::queue::{Queue, QueueKey};
+use crate::run::{Phase, Run, RunKey};
+use crate::session::Session;
+use crate::submit::not_found;
+
+/// Bytes of a payload that are shown: 1 KiB, a screenful.
+const SHOWN_BYTES_MAX: usize = 1 << 10;
+
+/// Jobs in one answer: 10,000, which keeps it far below the frame limit.
+const JOBS_SHOWN_MAX: u32 = 10_000;
+
+impl Machine {
+    pub(crate) fn operate(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        verb: AdminVerb,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let mut promise = Durability::Memory;
+        let answer = match verb {
+            AdminVerb::Status => AdminAnswer::Status(self.status()),
+            AdminVerb::QueueList => {
+                let keys = self.queue_names.values();
+                AdminAnswer::Queues(keys.map(|&key| self.queue_info(key)).collect())
+            }
+            AdminVerb::QueueShow { queue } => {
+                let key = self.queue_key(&queue)?;
+                AdminAnswer::Queue(Box::new(self.queue_info(key)))
+            }
+            AdminVerb::QueueSet { queue, settings } => {
+                promise = settings.durability;
+                self.judge_queue_set(&queue, &settings)?;
+                self.happen(Event::QueueSet { queue, settings }, out);
+                AdminAnswer::Done { count: 1 }
+            }
+            AdminVerb::QueuePause { queue, pause, reason } => {
+                promise = self.promise(self.queue_key(&queue)?);
+                self.happen(Event::QueuePaused { queue, pause: Some((pause, reason)) }, out);
+                AdminAnswer::Done { count: 1 }
+            }
+            AdminVerb::QueueResume { queue } => {
+                promise = self.promise(self.queue_key(&queue)?);
+                self.happen(Event::QueuePaused { queue, pause: None }, out);
+                AdminAnswer::Done { count: 1 }
+            }
+            AdminVerb::QueuePurge { queue } => {
+                let key = self.queue_key(&queue)?;
+                promise = self.promise(key);
+                AdminAnswer::Done { count: self.purge(key, out) }
+            }
+            AdminVerb::QueuePeek { queue, count } => {
+                let queue = &self.queues[self.queue_key(&queue)?.0];
+                self.shown(queue.ready.values().copied(), 0, count)
+            }
+            AdminVerb::JobShow { job } => AdminAnswer::Jobs(vec![self.job_info(job)?]),
+            AdminVerb::DeadList { queue, skip, count } => {
+                let queue = &self.queues[self.queue_key(&queue)?.0];
+                self.shown(queue.dead.values().copied(), skip, count)
+            }
+            AdminVerb::DeadRetry { which } => {
+                let dead = self.dead(&which)?;
+                promise = self.promise_of(&dead);
+                let count = self.count(&dead);
+                for jobs in self.ranges(&dead) {
+                    self.happen(Event::Redriven { at: self.now, jobs }, out);
+                }
+                AdminAnswer::Done { count }
+            }
+            AdminVerb::DeadPurge { which } => {
+                let dead = self.dead(&which)?;
+                promise = self.promise_of(&dead);
+                let count = self.count(&dead);
+                for jobs in self.ranges(&dead) {
+                    self.happen(Event::Forgotten { jobs }, out);
+                }
+                AdminAnswer::Done { count }
+            }
+            AdminVerb::ListList => {
+                let keys = self.list_names.values();
+                AdminAnswer::Lists(keys.map(|&key| self.list_info(&self.lists[key.0])).collect())
+            }
+            AdminVerb::ListPurge { list } => {
+                let key = *self.list_names.get(&list).ok_or_else(|| not_found("list", &list))?;
+                promise = self.lists[key.0].durability;
+                AdminAnswer::Done { count: self.purge_list(key, out) }
+            }
+            AdminVerb::SessionList => {
+                let all = self.sessions.iter();
+                AdminAnswer::Sessions(
+                    all.map(|(&id, found)| self.session_info(id, found)).collect(),
+                )
+            }
+        };
+        out.promise(session, promise, Response::Admin { request, answer });
+        Ok(())
+    }
+
+    fn judge_queue_set(&self, queue: &Name, settings: &QueueSettings) -> Result<(), Rejection> {
+        self.judge_durability(settings.durability)?;
+        if settings.dead_on.len() > DEAD_ON_MAX {
+            let what = "kinds of failure in dead_on".to_owned();
+            return Err(Rejection::TooMany { what, limit: DEAD_ON_MAX as u64 });
+        }
+        if settings.lease_ms == 0 {
+            return Err(Rejection::Invalid("a lease of 0 ms would end as it begins".to_owned()));
+        }
+        match self.queue_names.get(queue) {
+            None => self.judge_count("queues", self.queues.len()),
+            Some(key) => {
+                let queue = &self.queues[key.0];
+                let (old, new) = (queue.settings.durability, settings.durability);
+                if old != new && queue.counts.all() > 0 {
+                    return Err(Rejection::Conflict(format!(
+                        "queue {} holds {} jobs under durability {old}; empty it before it becomes {new}",
+                        queue.name,
+                        queue.counts.all()
+                    )));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {
+        let waiting: Vec<RunKey> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.queue == key)
+            .filter(|(_, run)| matches!(run.phase, Phase::Ready | Phase::Delayed { .. }))
+            .map(|(key, _)| key)
+            .collect();
+        let count = self.count(&waiting);
+        for jobs in self.ranges(&waiting) {
+            self.happen(Event::Ended { at: self.now, jobs, verdict: Verdict::Cancelled }, out);
+        }
+        count
+    }
+
+    fn purge_list(&mut self, key: ListKey, out: &mut Output) -> u64 {
+        let list = &self.lists[key.0];
+        let (count, start, end) = (list.length(), list.start(), list.end);
+        let name = list.name.clone();
+        self.happen(Event::Removed { list: name, start, count: end - start }, out);
+        self.wake_feeders(key);
+        count
+    }
+
+    /// The runs of dead letters that `which` means.
+    fn dead(&mut self, which: &DeadWhich) -> Result<Vec<RunKey>, Rejection> {
+        match which {
+            DeadWhich::Queue(name) => {
+                let key = self.queue_key(name)?;
+                Ok(self.queues[key.0].dead.values().copied().collect())
+            }
+            DeadWhich::Jobs(jobs) => {
+                let dead: Vec<RunKey> = self
+                    .isolate(*jobs)
+                    .into_iter()
+                    .filter(|&key| matches!(self.runs[key].phase, Phase::Dead { .. }))
+                    .collect();
+                if dead.is_empty() {
+                    return Err(not_found("dead letter", &jobs.first));
+                }
+                Ok(dead)
+            }
+        }
+    }
+
+    fn ranges(&self, runs: &[RunKey]) -> Vec<JobRange> {
+        runs.iter().map(|&key| self.runs[key].jobs).collect()
+    }
+
+    fn count(&self, runs: &[RunKey]) -> u64 {
+        runs.iter().map(|&key| u64::from(self.runs[key].jobs.count)).sum()
+    }
+
+    fn promise_of(&self, runs: &[RunKey]) -> Durability {
+        let all = runs.iter().map(|&key| self.promise(self.runs[key].queue));
+        all.max().unwrap_or(Durability::Memory)
+    }
+
+    fn status(&self) -> Status {
+        let sum = |of: fn(&Queue) -> u64| self.queues.iter().map(of).sum();
+        Status {
+            version: self.config.version.clone(),
+            started: self.started,
+            now: self.now,
+            durability: self.config.queue_defaults.durability,
+            sessions: self.sessions.values().filter(|s| s.connected()).count() as u64,
+            queues: self.queues.len() as u64,
+            waiting: sum(|queue| queue.counts.ready + queue.counts.delayed),
+            leased: sum(|queue| queue.counts.leased),
+            dead: sum(|queue| queue.counts.dead),
+            payload_bytes: self.bytes,
+            payload_bytes_max: self.config.memory_bytes_max,
+            submitted: sum(|queue| queue.totals.submitted),
+            acked: sum(|queue| queue.totals.acked),
+            nacked: sum(|queue| queue.totals.nacked),
+            crashed: sum(|queue| queue.totals.crashed),
+        }
+    }
+
+    fn queue_info(&self, key: QueueKey) -> QueueInfo {
+        let queue = &self.queues[key.0];
+        let credit = queue.takers.values().filter_map(|(session, subscription)| {
+            let taker = self.sessions.get(session)?.subscriptions.get(subscription)?;
+            Some(u64::from(taker.credit - taker.leased))
+        });
+        let subscribers = self.sessions.values().flat_map(|s| s.subscriptions.values());
+        let first = queue.ready.values().next().map(|&run| &self.runs[run]);
+        let full = first.and_then(|run| run.results).map(|list| &self.lists[list.0]);
+        let full = full.filter(|list| {
+            list.held() >= self.config.list_items_max || list.bytes() >= self.config.list_bytes_max
+        });
+        QueueInfo {
+            name: queue.name.clone(),
+            settings: queue.settings.clone(),
+            paused: queue.pause.as_ref().map(|(pause, _)| *pause),
+            pause_reason: queue.pause.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+            ready: queue.counts.ready,
+            delayed: queue.counts.delayed,
+            leased: queue.counts.leased,
+            dead: queue.counts.dead,
+            bytes: queue.bytes,
+            submits_waiting: queue.submits.len() as u64,
+            subscribers: subscribers.filter(|taker| taker.queue == key).count() as u64,
+            credit: credit.sum(),
+            oldest_ready: queue.ready.values().map(|&run| self.runs[run].submitted).min(),
+            held_by_list: full.map(|list| list.name.clone()),
+            submitted: queue.totals.submitted,
+            acked: queue.totals.acked,
+            nacked: queue.totals.nacked,
+            crashed: queue.totals.crashed,
+        }
+    }
+
+    fn list_info(&self, list: &List) -> ListInfo {
+        ListInfo {
+            name: list.name.clone(),
+            length: list.length(),
+            start: list.start(),
+            bytes: list.bytes(),
+            unconfirmed: list.unconfirmed,
+            followers: list.followers.len() as u64,
+            items_max: self.config.list_items_max,
+            bytes_max: self.config.list_bytes_max,
+        }
+    }
+
+    fn session_info(&self, id: SessionId, session: &Session) -> SessionInfo {
+        let leases =
+            session.leases.iter().map(|lease| u64::from(self.runs[self.leases[lease]].jobs.count));
+        SessionInfo {
+            session: id,
+            name: session.name.clone(),
+            connected: session.connected(),
+            seen: session.seen,
+            leases: leases.sum(),
+            subscriptions: (session.subscriptions.len() + session.follows.len()) as u64,
+        }
+    }
+
+    /// The jobs of `runs`, in order, `skip` passed over.
+    fn shown(&self, runs: impl Iterator<Item = RunKey>, skip: u64, count: u32) -> AdminAnswer {
+        let mut skip = skip;
+        let mut left = count.min(JOBS_SHOWN_MAX);
+        let mut found = Vec::new();
+        for key in runs {
+            if left == 0 {
+                break;
+            }
+            let run = &self.runs[key];
+            let passed = u32::try_from(skip).unwrap_or(u32::MAX).min(run.jobs.count);
+            skip -= u64::from(passed);
+            let taken = left.min(run.jobs.count - passed);
+            left -= taken;
+            found.extend((passed..passed + taken).map(|offset| self.run_info(run, offset)));
+        }
+        AdminAnswer::Jobs(found)
+    }
+
+    fn job_info(&self, job: JobId) -> Result<JobInfo, Rejection> {
+        if let Some(key) = self.runs.find(job) {
+            let run = &self.runs[key];
+            let offset = u32::try_from(job.seq - run.jobs.first.seq).expect("within a run");
+            return Ok(self.run_info(run, offset));
+        }
+        match self.finished.find(job) {
+            Some(finished) => Ok(self.finished_info(finished, job)),
+            None => Err(not_found("job", &job)),
+        }
+    }
+
+    fn run_info(&self, run: &Run, offset: u32) -> JobInfo {
+        let payload = run.payloads.part(offset, 1);
+        let bytes = payload.slices().next().unwrap_or_default();
+        JobInfo {
+            job: run.jobs.part(offset, 1).first,
+            queue: self.queues[run.queue.0].name.clone(),
+            state: self.state(run, offset),
+            options: Some((*run.options).clone()),
+            submitted: run.submitted,
+            attempts: run.attempts,
+            failures: run.failures,
+            crashes: run.crashes,
+            failure: run.failure.as_deref().cloned(),
+            payload: bytes[..bytes.len().min(SHOWN_BYTES_MAX)].to_vec(),
+            payload_bytes: bytes.len() as u64,
+        }
+    }
+
+    fn state(&self, run: &Run, offset: u32) -> JobState {
+        match &run.phase {
+            Phase::Ready => JobState::Ready,
+            Phase::Delayed { until } => JobState::Delayed { until: *until },
+            Phase::Dead { reason, at } => JobState::Dead { reason: *reason, at: *at },
+            Phase::Leased(lease) => {
+                let holder = self.sessions.get(&lease.session);
+                JobState::Leased {
+                    lease: ganger_shared::LeaseId(lease.first.0 + u64::from(offset)),
+                    session: lease.session,
+                    worker: holder.map(|session| session.name.clone()).unwrap_or_default(),
+                    since: lease.since,
+                    expires: self.lease_end(run),
+                    cancelling: lease.stopping.is_some(),
+                    progress: lease.progress.as_deref().cloned(),
+                }
+            }
+        }
+    }
+
+    fn lease_end(&self, run: &Run) -> Time {
+        self.runs.find(run.jobs.first).map_or(self.now, |key| self.lease_until(key))
+    }
+
+    fn finished_info(&self, finished: &Finished, job: JobId) -> JobInfo {
+        let part = finished.part(JobRange::one(job));
+        let state = match part {
+            Some((_, Ending::Acked { outputs })) => {
+                JobState::Acked { output_bytes: outputs.size_bytes() as u64 }
+            }
+            Some((_, Ending::Cancelled | Ending::Dead { .. } | Ending::Unknown)) | None => {
+                JobState::Cancelled
+            }
+        };
+        JobInfo {
+            job,
+            queue: self.queues[finished.queue.0].name.clone(),
+            state,
+            options: None,
+            submitted: finished.submitted,
+            attempts: finished.attempts,
+            failures: finished.failures,
+            crashes: finished.crashes,
+            failure: None,
+            payload: Vec::new(),
+            payload_bytes: 0,
+        }
+    }
+}

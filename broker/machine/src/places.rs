@@ -1,0 +1,170 @@
+//! The places that point at a run: each phase has its own, and they change together.
+//!
+//! A run is in exactly the places of its phase; [`Machine::leave`] and [`Machine::enter`] are the
+//! only functions that touch them.
+
+use ganger_shared::{SessionId, SubscriptionId};
+
+use crate::machine::Machine;
+use crate::queue::{Place, Queue, QueueKey};
+use crate::run::{Phase, Run, RunKey};
+use crate::timer::Timer;
+
+fn place(run: &Run) -> Place {
+    Place { patience: 9 - run.options.priority.level(), order: run.order, job: run.jobs.first }
+}
+
+fn count_of<'a>(queue: &'a mut Queue, phase: &Phase) -> &'a mut u64 {
+    match phase {
+        Phase::Ready => &mut queue.counts.ready,
+        Phase::Delayed { .. } => &mut queue.counts.delayed,
+        Phase::Leased(_) => &mut queue.counts.leased,
+        Phase::Dead { .. } => &mut queue.counts.dead,
+    }
+}
+
+impl Machine {
+    /// Puts a run into the places of its phase.
+    pub(crate) fn enter(&mut self, key: RunKey) {
+        let run = &self.runs[key];
+        let count = run.jobs.count;
+        let queue = &mut self.queues[run.queue.0];
+        *count_of(queue, &run.phase) += u64::from(count);
+        if let Some(at) = run.expires() {
+            self.timers.set(at, Timer::Expire(key));
+        }
+        match &run.phase {
+            Phase::Ready => {
+                queue.ready.insert(place(run), key);
+                self.awake.insert(run.queue);
+            }
+            Phase::Delayed { until } => self.timers.set(*until, Timer::Due(key)),
+            Phase::Dead { at, .. } => {
+                queue.dead.insert((*at, run.jobs.first), key);
+            }
+            Phase::Leased(lease) => {
+                self.leases.insert(lease.first, key);
+                if let Some(list) = run.results {
+                    self.lists[list.0].reserved += u64::from(count);
+                }
+                let (session, subscription) = (lease.session, lease.subscription);
+                if let Some(holder) = self.sessions.get_mut(&session) {
+                    holder.leases.insert(lease.first);
+                    if let Some(found) = holder.subscriptions.get_mut(&subscription) {
+                        found.leased += count;
+                    }
+                }
+                self.update_turn(session, subscription);
+            }
+        }
+    }
+
+    /// Takes a run out of the places of its phase.
+    pub(crate) fn leave(&mut self, key: RunKey) {
+        let run = &self.runs[key];
+        let count = run.jobs.count;
+        let queue = &mut self.queues[run.queue.0];
+        *count_of(queue, &run.phase) -= u64::from(count);
+        if let Some(at) = run.expires() {
+            self.timers.unset(at, Timer::Expire(key));
+        }
+        match &run.phase {
+            Phase::Ready => {
+                queue.ready.remove(&place(run));
+            }
+            Phase::Delayed { until } => self.timers.unset(*until, Timer::Due(key)),
+            Phase::Dead { at, .. } => {
+                queue.dead.remove(&(*at, run.jobs.first));
+            }
+            Phase::Leased(lease) => {
+                self.leases.remove(&lease.first);
+                if let Some(list) = run.results {
+                    let list = &mut self.lists[list.0];
+                    if list.held() >= self.config.list_items_max {
+                        self.awake.extend(list.feeders.iter().copied());
+                    }
+                    list.reserved -= u64::from(count);
+                }
+                let (session, subscription) = (lease.session, lease.subscription);
+                if let Some(holder) = self.sessions.get_mut(&session) {
+                    holder.leases.remove(&lease.first);
+                    if let Some(found) = holder.subscriptions.get_mut(&subscription) {
+                        found.leased -= count;
+                    }
+                }
+                self.update_turn(session, subscription);
+            }
+        }
+    }
+
+    /// Moves a run to another phase.
+    pub(crate) fn change(&mut self, key: RunKey, change: impl FnOnce(&mut Run)) {
+        self.leave(key);
+        change(&mut self.runs[key]);
+        self.enter(key);
+    }
+
+    /// Cuts a run in two and returns the second part, which starts `at` jobs in.
+    pub(crate) fn split(&mut self, key: RunKey, at: u32) -> RunKey {
+        self.leave(key);
+        let tail = self.runs.split(key, at);
+        self.enter(key);
+        self.enter(tail);
+        tail
+    }
+
+    /// Adds a run that did not exist before.
+    pub(crate) fn add(&mut self, run: Run) -> RunKey {
+        let bytes = run.payloads.size_bytes() as u64;
+        self.bytes += bytes;
+        self.queues[run.queue.0].bytes += bytes;
+        let key = self.runs.insert(run);
+        self.enter(key);
+        key
+    }
+
+    /// Takes a run away for good.
+    pub(crate) fn take(&mut self, key: RunKey) -> Run {
+        self.leave(key);
+        let run = self.runs.remove(key);
+        let bytes = run.payloads.size_bytes() as u64;
+        self.bytes -= bytes;
+        self.queues[run.queue.0].bytes -= bytes;
+        run
+    }
+
+    /// Gives a subscription a turn among its queue's takers if it has room, and takes it away if not.
+    pub(crate) fn update_turn(&mut self, session: SessionId, subscription: SubscriptionId) {
+        let Some(holder) = self.sessions.get_mut(&session) else { return };
+        let connected = holder.connected();
+        let Some(found) = holder.subscriptions.get_mut(&subscription) else { return };
+        let queue = &mut self.queues[found.queue.0];
+        let room = connected && found.leased < found.credit;
+        match found.turn {
+            None if room => {
+                queue.takers.insert(queue.next_turn, (session, subscription));
+                found.turn = Some(queue.next_turn);
+                queue.next_turn += 1;
+                self.awake.insert(found.queue);
+            }
+            Some(turn) if !room => {
+                queue.takers.remove(&turn);
+                found.turn = None;
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Puts a taker behind the others: it was just served.
+    pub(crate) fn rotate(&mut self, queue: QueueKey, turn: u64) {
+        let queue = &mut self.queues[queue.0];
+        let Some(taker) = queue.takers.remove(&turn) else { return };
+        let (session, subscription) = taker;
+        let holder = self.sessions.get_mut(&session);
+        if let Some(found) = holder.and_then(|s| s.subscriptions.get_mut(&subscription)) {
+            queue.takers.insert(queue.next_turn, taker);
+            found.turn = Some(queue.next_turn);
+            queue.next_turn += 1;
+        }
+    }
+}

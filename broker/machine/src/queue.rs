@@ -1,0 +1,139 @@
+//! A queue: which jobs are ready, in which order, who takes them, and how much there is of each.
+//!
+//! Not the jobs themselves, which are runs: see [`crate::run`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ganger_shared::admin::{Pause, QueueSettings};
+use ganger_shared::request::Notify;
+use ganger_shared::{
+    Block, JobId, JobOptions, JobRange, Name, RequestId, SessionId, SubscriptionId, Time,
+};
+
+use crate::list::ListKey;
+use crate::run::RunKey;
+
+/// Where a queue is kept. Queues are not removed, so a key stays good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QueueKey(pub(crate) usize);
+
+/// A place among ready jobs: the most urgent first, then the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// 9 minus the priority.
+    pub(crate) patience: u8,
+    pub(crate) order: u64,
+    /// Tells parts of one run apart.
+    pub(crate) job: JobId,
+}
+
+/// A submit that waits for room.
+#[derive(Debug)]
+pub(crate) struct WaitingSubmit {
+    pub(crate) request: RequestId,
+    pub(crate) jobs: JobRange,
+    pub(crate) options: JobOptions,
+    pub(crate) payloads: Block,
+    pub(crate) notify: Notify,
+}
+
+/// Jobs of one queue in each phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) ready: u64,
+    pub(crate) delayed: u64,
+    pub(crate) leased: u64,
+    pub(crate) dead: u64,
+}
+
+impl Counts {
+    pub(crate) const fn all(&self) -> u64 {
+        self.ready + self.delayed + self.leased + self.dead
+    }
+}
+
+/// What has happened in a queue since it was made or the broker started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) submitted: u64,
+    pub(crate) acked: u64,
+    pub(crate) nacked: u64,
+    pub(crate) crashed: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: Name,
+    pub(crate) settings: QueueSettings,
+    pub(crate) pause: Option<(Pause, String)>,
+    pub(crate) ready: BTreeMap<Place, RunKey>,
+    /// Dead letters, oldest death first.
+    pub(crate) dead: BTreeMap<(Time, JobId), RunKey>,
+    /// Subscriptions with room, by their turn.
+    pub(crate) takers: BTreeMap<u64, (SessionId, SubscriptionId)>,
+    pub(crate) next_turn: u64,
+    pub(crate) next_order: u64,
+    pub(crate) counts: Counts,
+    pub(crate) totals: Totals,
+    /// Payload bytes of all its jobs.
+    pub(crate) bytes: u64,
+    /// Submits that wait for room, in order.
+    pub(crate) submits: VecDeque<WaitingSubmit>,
+    /// The options of the latest submit: most submits repeat them, and then share them.
+    pub(crate) latest_options: Option<Arc<JobOptions>>,
+    /// The list `<name>.results`, once a job needed it.
+    pub(crate) results: Option<ListKey>,
+}
+
+impl Queue {
+    pub(crate) const fn new(name: Name, settings: QueueSettings) -> Self {
+        Self {
+            name,
+            settings,
+            pause: None,
+            ready: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            takers: BTreeMap::new(),
+            next_turn: 0,
+            next_order: 0,
+            counts: Counts { ready: 0, delayed: 0, leased: 0, dead: 0 },
+            totals: Totals { submitted: 0, acked: 0, nacked: 0, crashed: 0 },
+            bytes: 0,
+            submits: VecDeque::new(),
+            latest_options: None,
+            results: None,
+        }
+    }
+
+    /// The options as shared by the jobs of this queue.
+    pub(crate) fn share(&mut self, options: JobOptions) -> Arc<JobOptions> {
+        match &self.latest_options {
+            Some(latest) if **latest == options => Arc::clone(latest),
+            Some(_) | None => {
+                let options = Arc::new(options);
+                self.latest_options = Some(Arc::clone(&options));
+                options
+            }
+        }
+    }
+
+    /// A place behind every ready job of the same priority.
+    pub(crate) const fn take_order(&mut self) -> u64 {
+        let order = self.next_order;
+        self.next_order += 1;
+        order
+    }
+
+    /// The bound that `count` more jobs of `bytes` bytes would pass: used, limit, unit.
+    pub(crate) fn bound_passed(&self, count: u64, bytes: u64) -> Option<(u64, u64, &'static str)> {
+        let jobs = self.counts.all();
+        if jobs + count > self.settings.jobs_max {
+            Some((jobs, self.settings.jobs_max, "jobs"))
+        } else if self.bytes + bytes > self.settings.bytes_max {
+            Some((self.bytes, self.settings.bytes_max, "bytes"))
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Accepting jobs: the number is judged, the bounds are held, the queue is made if need be.
+//!
+//! Not what happens to a job afterwards.
+
+use ganger_shared::admin::Pause;
+use ganger_shared::request::{Notify, WhenFull};
+use ganger_shared::{
+    Block, Durability, JobId, JobOptions, JobRange, Name, Rejection, RequestId, Response,
+    ResultsTo, SessionId,
+};
+
+use crate::config::{Available, Creation};
+use crate::event::Event;
+use crate::machine::Machine;
+use crate::numbers::Standing;
+use crate::output::Output;
+use crate::queue::{QueueKey, WaitingSubmit};
+
+/// The fields of a Submit.
+pub(crate) struct Submit {
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+    pub(crate) queue: Name,
+    pub(crate) first_seq: u64,
+    pub(crate) options: JobOptions,
+    pub(crate) payloads: Block,
+    pub(crate) when_full: WhenFull,
+    pub(crate) notify: Notify,
+}
+
+/// What is to be done with a submit that is not refused.
+enum Decision {
+    /// It was accepted before.
+    Repeat,
+    /// It fits.
+    Accept,
+    /// It does not fit yet and its submitter waits.
+    Park,
+}
+
+impl Machine {
+    pub(crate) fn submit(&mut self, submit: Submit, out: &mut Output) -> Result<(), Rejection> {
+        let first = JobId { session: submit.session, seq: submit.first_seq };
+        let jobs = JobRange { first, count: submit.payloads.count() };
+        let decision = self.decide_submit(&submit, jobs)?;
+        if let Decision::Repeat = decision {
+            let queue = self.queue_names.get(&submit.queue).copied();
+            self.accepted(submit.session, submit.request, queue, out);
+            if submit.notify == Notify::Finished {
+                return self.wait(submit.session, submit.request, jobs, out);
+            }
+            return Ok(());
+        }
+        let queue = self.queue_for_use(&submit.queue, out)?;
+        let waiting = WaitingSubmit {
+            request: submit.request,
+            jobs,
+            options: submit.options,
+            payloads: submit.payloads,
+            notify: submit.notify,
+        };
+        if let Decision::Park = decision {
+            self.bytes += waiting.payloads.size_bytes() as u64;
+            self.queues[queue.0].submits.push_back(waiting);
+        } else {
+            self.accept(queue, waiting, out);
+        }
+        Ok(())
+    }
+
+    fn decide_submit(&self, submit: &Submit, jobs: JobRange) -> Result<Decision, Rejection> {
+        if jobs.count == 0 {
+            return Err(Rejection::Invalid("a submit of no jobs".to_owned()));
+        }
+        self.judge_size(&submit.payloads)?;
+        if jobs.end_seq() - jobs.first.seq != u64::from(jobs.count) {
+            return Err(Rejection::Invalid("job numbers beyond 2^64".to_owned()));
+        }
+        if self.judge_numbers(submit.session, jobs.first.seq, jobs.end_seq())? == Standing::Used {
+            return Ok(Decision::Repeat);
+        }
+        let existing = self.queue_names.get(&submit.queue).map(|key| &self.queues[key.0]);
+        self.judge_results_list(submit, existing.map(|queue| queue.results.is_some()))?;
+        if self.bytes + submit.payloads.size_bytes() as u64 > self.config.memory_bytes_max {
+            let limit = self.config.memory_bytes_max;
+            return Err(Rejection::MemoryFull { used: self.bytes, limit });
+        }
+        let Some(queue) = existing else {
+            return self.judge_new_queue(&submit.queue).map(|()| Decision::Accept);
+        };
+        if let Some((Pause::DeliveryAndSubmits, reason)) = &queue.pause {
+            let queue = queue.name.clone();
+            return Err(Rejection::Paused { queue, reason: reason.clone() });
+        }
+        let (count, bytes) = (u64::from(jobs.count), submit.payloads.size_bytes() as u64);
+        let passed = queue.bound_passed(count, bytes);
+        let turn_comes = queue.submits.is_empty();
+        let Some((used, limit, unit)) = passed else {
+            return Ok(if turn_comes || submit.when_full == WhenFull::Refuse {
+                Decision::Accept
+            } else {
+                Decision::Park
+            });
+        };
+        let fits_ever = count <= queue.settings.jobs_max && bytes <= queue.settings.bytes_max;
+        if submit.when_full == WhenFull::Refuse || !fits_ever {
+            let (queue, unit) = (queue.name.clone(), unit.to_owned());
+            return Err(Rejection::QueueFull { queue, used, limit, unit });
+        }
+        let limit = self.config.submits_waiting_max;
+        if queue.submits.len() >= limit {
+            let what = format!("submits that wait for room in queue {}", queue.name);
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
+        }
+        Ok(Decision::Park)
+    }
+
+    /// Whether every string of `block` is within the limit for one payload.
+    pub(crate) fn judge_size(&self, block: &Block) -> Result<(), Rejection> {
+        let (size, limit) = (block.longest() as u64, self.config.payload_bytes_max);
+        if size > limit { Err(Rejection::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// How the numbers `first .. end` stand; refused unless all are fresh or all were used.
+    pub(crate) fn judge_numbers(
+        &self,
+        session: SessionId,
+        first: u64,
+        end: u64,
+    ) -> Result<Standing, Rejection> {
+        let Some(found) = self.sessions.get(&session) else { return Ok(Standing::Fresh) };
+        match found.numbers.standing(first, end) {
+            standing @ (Standing::Fresh | Standing::Used) => Ok(standing),
+            Standing::Mixed => Err(Rejection::Overlap { first, last: end - 1 }),
+            Standing::Forgotten => {
+                Err(Rejection::TooOld { seq: first, floor: found.numbers.floor() })
+            }
+        }
+    }
+
+    fn judge_results_list(&self, submit: &Submit, has_list: Option<bool>) -> Result<(), Rejection> {
+        let invalid = |error: ganger_shared::name::NameError| {
+            Rejection::Invalid(format!("the results list of queue {}: {error}", submit.queue))
+        };
+        match &submit.options.results {
+            ResultsTo::Nowhere => Ok(()),
+            ResultsTo::QueueList if has_list == Some(true) => Ok(()),
+            ResultsTo::QueueList => {
+                let name = submit.queue.results_list().map_err(invalid)?;
+                self.judge_list(&name)
+            }
+            ResultsTo::List(name) => self.judge_list(name),
+        }
+    }
+
+    fn judge_new_queue(&self, name: &Name) -> Result<(), Rejection> {
+        if self.config.creation == Creation::ByOperatorOnly {
+            return Err(not_found("queue", name));
+        }
+        self.judge_durability(self.config.queue_defaults.durability)?;
+        self.judge_count("queues", self.queues.len())
+    }
+
+    /// Whether a list of this name exists or may be made by use.
+    pub(crate) fn judge_list(&self, name: &Name) -> Result<(), Rejection> {
+        if self.list_names.contains_key(name) {
+            return Ok(());
+        }
+        self.judge_count("lists", self.lists.len())
+    }
+
+    pub(crate) fn judge_count(&self, what: &str, count: usize) -> Result<(), Rejection> {
+        let limit = self.config.names_max;
+        if count >= limit {
+            return Err(Rejection::TooMany { what: what.to_owned(), limit: limit as u64 });
+        }
+        Ok(())
+    }
+
+    /// Whether the broker's storage can keep this promise.
+    pub(crate) fn judge_durability(&self, durability: Durability) -> Result<(), Rejection> {
+        match &self.config.available {
+            Available::MemoryOnly { reason } if durability > Durability::Memory => {
+                Err(Rejection::Durability { durability, reason: reason.clone() })
+            }
+            Available::All | Available::MemoryOnly { .. } => Ok(()),
+        }
+    }
+
+    /// The queue of this name, made if the configuration allows it.
+    pub(crate) fn queue_for_use(
+        &mut self,
+        name: &Name,
+        out: &mut Output,
+    ) -> Result<QueueKey, Rejection> {
+        if let Some(&key) = self.queue_names.get(name) {
+            return Ok(key);
+        }
+        self.judge_new_queue(name)?;
+        let settings = self.config.queue_defaults.clone();
+        self.happen(Event::QueueSet { queue: name.clone(), settings }, out);
+        self.queue_key(name)
+    }
+
+    /// The queue of this name.
+    pub(crate) fn queue_key(&self, name: &Name) -> Result<QueueKey, Rejection> {
+        self.queue_names.get(name).copied().ok_or_else(|| not_found("queue", name))
+    }
+
+    fn accept(&mut self, queue: QueueKey, submit: WaitingSubmit, out: &mut Output) {
+        let session = submit.jobs.first.session;
+        let Some(key) = self.sessions.get(&session).map(|session| session.key) else { return };
+        let event = Event::Submitted {
+            at: self.now,
+            key,
+            queue: self.queues[queue.0].name.clone(),
+            jobs: submit.jobs,
+            options: submit.options,
+            payloads: submit.payloads,
+        };
+        self.happen(event, out);
+        self.accepted(session, submit.request, Some(queue), out);
+        if submit.notify == Notify::Finished {
+            self.watch(session, submit.request, submit.jobs);
+        }
+    }
+
+    fn accepted(
+        &self,
+        session: SessionId,
+        request: RequestId,
+        queue: Option<QueueKey>,
+        out: &mut Output,
+    ) {
+        let queue = queue.map(|key| &self.queues[key.0]);
+        let durability = queue.map_or(Durability::Memory, |queue| queue.settings.durability);
+        let paused = queue.is_some_and(|queue| queue.pause.is_some());
+        out.promise(session, durability, Response::Accepted { request, durability, paused });
+    }
+
+    /// Accepts waiting submits, in order, as far as they fit.
+    pub(crate) fn admit_waiting(&mut self, key: QueueKey, out: &mut Output) {
+        loop {
+            let queue = &mut self.queues[key.0];
+            let Some(first) = queue.submits.front() else { return };
+            let (count, bytes) = (first.jobs.count, first.payloads.size_bytes() as u64);
+            if queue.bound_passed(u64::from(count), bytes).is_some() {
+                return;
+            }
+            let submit = queue.submits.pop_front().expect("a front was just seen");
+            self.bytes -= bytes;
+            self.accept(key, submit, out);
+        }
+    }
+}
+
+pub(crate) fn not_found(what: &str, name: &impl ToString) -> Rejection {
+    Rejection::NotFound { what: what.to_owned(), name: name.to_string() }
+}
