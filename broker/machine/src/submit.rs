@@ -210,6 +210,15 @@ impl Machine {
     fn accept(&mut self, queue: QueueKey, submit: WaitingSubmit, out: &mut Output) {
         let session = submit.jobs.first.session;
         let Some(key) = self.sessions.get(&session).map(|session| session.key) else { return };
+        // A submit that waited is judged again: its numbers may have been used in the meantime.
+        match self.judge_numbers(session, submit.jobs.first.seq, submit.jobs.end_seq()) {
+            Ok(Standing::Fresh) => {}
+            Ok(_) => return self.accepted(session, submit.request, Some(queue), out),
+            Err(rejection) => {
+                let request = submit.request;
+                return out.send(session, Response::Rejected { request, rejection });
+            }
+        }
         let event = Event::Submitted {
             at: self.now,
             key,
