@@ -1,0 +1,170 @@
+//! Calls that the broker has not answered yet, and how answers reach their callers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ganger_shared::{Ending, JobRange, LeaseId, Request, RequestId, Response};
+
+use crate::endings::Collector;
+use crate::error::{Error, ProtocolError};
+use crate::oneshot::{Receiver, Sender};
+
+/// One unanswered call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// What to send again after a broken connection; none once a submit was accepted, when only
+    /// the ends of its jobs are still to come.
+    pub(crate) request: Option<Request>,
+    pub(crate) answer: Answer,
+}
+
+/// Who waits for what.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// For one frame.
+    Once(Sender<Result<Response, Error>>),
+    /// For Accepted, and then for the ends of the jobs.
+    Submit { accepted: Sender<Result<Response, Error>>, collector: Arc<Collector>, jobs: JobRange },
+    /// For the ends of jobs.
+    Endings { collector: Arc<Collector>, jobs: JobRange },
+}
+
+impl Answer {
+    /// Hands over one frame and returns what is still to come under the same number.
+    pub(crate) fn answer(self, response: Response) -> Option<Self> {
+        match self {
+            Self::Once(sender) => {
+                sender.send(refused(response));
+                None
+            }
+            Self::Submit { accepted, collector, jobs } => {
+                let response = refused(response);
+                let rest = response.is_ok() && !collector.is_done(jobs);
+                if response.is_err() {
+                    collector.forget(jobs);
+                }
+                accepted.send(response);
+                rest.then_some(Self::Endings { collector, jobs })
+            }
+            Self::Endings { collector, .. } => {
+                if let Err(error) = refused(response) {
+                    collector.fail(error);
+                }
+                None
+            }
+        }
+    }
+
+    pub(crate) fn fail(self, error: Error) {
+        match self {
+            Self::Once(sender) => sender.send(Err(error)),
+            Self::Submit { accepted, collector, .. } => {
+                collector.fail(error.clone());
+                accepted.send(Err(error));
+            }
+            Self::Endings { collector, .. } => collector.fail(error),
+        }
+    }
+}
+
+fn refused(response: Response) -> Result<Response, Error> {
+    match response {
+        Response::Rejected { rejection, .. } => Err(Error::Rejected(rejection)),
+        response => Ok(response),
+    }
+}
+
+impl Call {
+    /// Whether its answer comes as soon as the broker has dealt with it.
+    pub(crate) const fn is_short(&self) -> bool {
+        match self.answer {
+            Answer::Once(_) | Answer::Submit { .. } => true,
+            Answer::Endings { .. } => false,
+        }
+    }
+
+    pub(crate) const fn is_settle(&self) -> bool {
+        matches!(self.request, Some(Request::Settle { .. }))
+    }
+
+    /// Payload bytes that are kept with it.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match &self.request {
+            Some(
+                Request::Submit { payloads: block, .. } | Request::Append { items: block, .. },
+            ) => block.size_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Takes an ending; says whether this was the last thing to come.
+    pub(crate) fn ended(&self, ended: JobRange, ending: &Ending) -> bool {
+        match &self.answer {
+            Answer::Submit { collector, .. } => {
+                collector.push(ended, ending);
+                false
+            }
+            Answer::Endings { collector, jobs } => {
+                collector.push(ended, ending);
+                collector.is_done(*jobs)
+            }
+            Answer::Once(_) => false,
+        }
+    }
+
+    /// Says again what was not answered.
+    pub(crate) fn repeat(&self, id: RequestId, mut send: impl FnMut(&Request)) {
+        match (&self.answer, &self.request) {
+            (Answer::Endings { collector, jobs }, _) => {
+                for jobs in collector.outstanding(*jobs) {
+                    send(&Request::Wait { request: id, jobs });
+                }
+            }
+            (Answer::Once(_) | Answer::Submit { .. }, Some(request)) => send(request),
+            (Answer::Once(_) | Answer::Submit { .. }, None) => {}
+        }
+    }
+
+    pub(crate) fn fail_as_lost(self) {
+        let lease = match &self.request {
+            Some(Request::Settle { settlements, .. }) => {
+                settlements.first().map(|s| s.leases.first)
+            }
+            _ => None,
+        };
+        let lease = lease.unwrap_or(LeaseId(0));
+        self.answer.fail(Error::LeaseLost { lease });
+    }
+}
+
+/// The answer of one call, to be awaited.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    receiver: Receiver<Result<Response, Error>>,
+}
+
+impl Answered {
+    pub(crate) const fn new(receiver: Receiver<Result<Response, Error>>) -> Self {
+        Self { receiver }
+    }
+}
+
+impl Future for Answered {
+    type Output = Result<Response, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or_else(|| Err(Error::closed("the client has ended"))))
+    }
+}
+
+/// An answer of the wrong kind.
+pub(crate) fn unexpected() -> Error {
+    Error::Protocol {
+        broker: "the broker".to_owned(),
+        source: ProtocolError::Unexpected("it answered another question"),
+    }
+}
