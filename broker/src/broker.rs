@@ -1,0 +1,197 @@
+//! A running broker.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_rt::{Listener, Stream, Task};
+use ganger_shared::key::Key;
+
+use crate::builder::Builder;
+use crate::config::Config;
+use crate::engine::house_interval;
+use crate::error::BrokerError;
+use crate::journal::JournalThread;
+use crate::key_file::{self, KeyFileError};
+use crate::listener;
+use crate::session::Door;
+
+/// How long clients may take to hear that the broker stops.
+const FAREWELL_MAX: Duration = Duration::from_secs(3);
+
+/// Room of an in-memory connection, each way: what a socket has, about.
+const PIPE_BYTES: usize = 256 << 10;
+
+/// A broker that serves its clients until it is stopped or dropped.
+///
+/// ```
+/// use ganger_broker::Broker;
+///
+/// ganger_rt::block_on(async {
+///     let broker = Broker::builder().listen("127.0.0.1:0").start().await?;
+///     println!("{} takes clients with the key {}", broker.addr(), broker.key().id());
+///     let stream = broker.connect_pipe(); // for a client in this process
+///     broker.stop().await?;
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Broker {
+    door: Arc<Door>,
+    addr: Option<SocketAddr>,
+    key: Key,
+    config: Config,
+    /// Taken when the broker stops.
+    port: Option<Task<()>>,
+    thread: Option<JournalThread>,
+    keepers: Vec<Task<()>>,
+}
+
+/// What a broker is made of.
+pub(crate) struct Parts {
+    pub(crate) door: Door,
+    pub(crate) listener: Option<(Listener, SocketAddr)>,
+    pub(crate) thread: Option<JournalThread>,
+    pub(crate) key: Key,
+    pub(crate) config: Config,
+    pub(crate) shortest_bound: Duration,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Starts to put a broker together; the defaults are those of [`Config::default`].
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn run(parts: Parts) -> Self {
+        let Parts { door, listener, thread, key, config, shortest_bound } = parts;
+        let door = Arc::new(door);
+        let engine = &door.engine;
+        let keepers = vec![
+            ganger_rt::spawn({
+                let engine = Arc::clone(engine);
+                async move { engine.keep_time().await }
+            }),
+            ganger_rt::spawn({
+                let engine = Arc::clone(engine);
+                async move { engine.follow_journal().await }
+            }),
+            ganger_rt::spawn({
+                let engine = Arc::clone(engine);
+                async move { engine.keep_house(house_interval(shortest_bound)).await }
+            }),
+        ];
+        let addr = listener.as_ref().map(|(_, addr)| *addr);
+        let port = listener
+            .map(|(listener, _)| ganger_rt::spawn(listener::listen(Arc::clone(&door), listener)));
+        Self { door, addr, key, config, port, thread, keepers }
+    }
+
+    /// The address it listens on, with the port that was chosen.
+    ///
+    /// # Panics
+    ///
+    /// If it was built with [`Builder::pipes_only`].
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr.expect("a broker built with pipes_only listens nowhere")
+    }
+
+    /// The key that clients should use.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The file that the keys are from, if they are from one.
+    #[must_use]
+    pub fn key_file(&self) -> Option<&Path> {
+        self.config.key_file.as_deref()
+    }
+
+    /// Reads the key file again. Clients whose session is open stay, whatever their key.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file; the keys stay as they were.
+    pub fn reload_keys(&self) -> Result<(), KeyFileError> {
+        let Some(path) = &self.config.key_file else { return Ok(()) };
+        let missing = || KeyFileError::Empty { path: PathBuf::from(path) };
+        let found = key_file::read(path)?.ok_or_else(missing)?;
+        self.door.keys.replace(found.keys);
+        Ok(())
+    }
+
+    /// A connection inside the process. It does the handshake like any other, and counts as one.
+    #[must_use]
+    pub fn connect_pipe(&self) -> Stream {
+        let (ours, theirs) = Stream::pipe(PIPE_BYTES);
+        listener::take_in(&self.door, ours);
+        theirs
+    }
+
+    /// How many sessions are connected.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.door.engine.sessions()
+    }
+
+    /// Waits until the broker ends by itself, and says why: once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn failed(&self) -> BrokerError {
+        self.door.engine.failed().await
+    }
+
+    /// Stops: takes nothing more, finishes its journal, says goodbye to every client and asks it to
+    /// come back, and ends within a few seconds.
+    ///
+    /// # Errors
+    ///
+    /// Why the broker had ended by itself before, or could not finish its journal.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this stops the broker at once, as dropping it does.
+    pub async fn stop(mut self) -> Result<(), BrokerError> {
+        if let Some(port) = self.port.take() {
+            port.cancel().await;
+        }
+        let engine = Arc::clone(&self.door.engine);
+        engine.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().await;
+        }
+        let failed = engine.journal_failure();
+        if failed.is_none() {
+            engine.say_goodbye("the broker is stopping");
+        }
+        let connections = &self.door.connections;
+        if ganger_rt::timeout(FAREWELL_MAX, connections.none()).await.is_err() {
+            log::warn!("some clients did not hear that the broker stops");
+        }
+        connections.end().await;
+        for keeper in self.keepers.drain(..) {
+            keeper.cancel().await;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Broker {
+    /// Ends every connection without a word; sessions in their handshake end by their time.
+    fn drop(&mut self) {
+        self.door.engine.stop();
+        self.door.engine.close_all();
+    }
+}

@@ -1,0 +1,263 @@
+//! Putting a broker together from its settings, its key and its storage.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ganger_machine::Machine;
+use ganger_machine::config::Available;
+use ganger_rt::Listener;
+use ganger_shared::Durability;
+use ganger_shared::admin::AdminVerb;
+use ganger_shared::key::Key;
+
+use crate::broker::{Broker, Parts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::engine::Engine;
+use crate::error::StartError;
+use crate::handshake::Keys;
+use crate::journal::Journal;
+use crate::key_file::{self, KeyFileError};
+use crate::log_quota::LogQuota;
+use crate::outbox::{Bounds, Outbox};
+use crate::session::Door;
+use crate::storage::Storage;
+
+/// Told to whoever asks a broker without storage to keep something.
+const NO_JOURNAL: &str = "this broker has no journal";
+
+/// Descriptors that are not for connections: the port, the journal, the log, the reactor.
+const FILES_RESERVED: u64 = 64;
+
+/// A connection is closed after so many heartbeats in a row were not heard.
+const HEARTBEATS_MISSED: u32 = 3;
+
+/// A broker that has yet to be started: [`Broker::builder`].
+#[must_use = "a builder does nothing before start"]
+pub struct Builder {
+    config: Config,
+    key: Option<Key>,
+    storage: Option<Box<dyn Storage>>,
+    door: DoorKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DoorKind {
+    Port,
+    PipesOnly,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("storage", &self.storage.is_some())
+            .field("door", &self.door)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { config: Config::default(), key: None, storage: None, door: DoorKind::Port }
+    }
+
+    /// Takes all settings from `config`; what was set before is forgotten.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Listens on `address`: `host:port`, where port 0 takes any free one. See [`Broker::addr`].
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.config.listen = address.into();
+        self
+    }
+
+    /// Opens no port: clients come through [`Broker::connect_pipe`] only.
+    pub fn pipes_only(mut self) -> Self {
+        self.door = DoorKind::PipesOnly;
+        self
+    }
+
+    /// Takes clients that have `key`, whatever the key file says.
+    ///
+    /// With neither a key nor a key file the broker makes a key of its own, for as long as it
+    /// lives. See [`Broker::key`].
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Takes clients that have a key of this file, which is made if there is none.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.key_file = Some(path.into());
+        self
+    }
+
+    /// Keeps the journal in `storage`, and starts with what is in there.
+    ///
+    /// Without a storage queues can only be of durability `memory`.
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// Starts the broker. It serves while some thread is inside [`ganger_rt::block_on`].
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what the operator has to change.
+    ///
+    /// # Cancel safety
+    ///
+    /// A start that is given up leaves nothing running.
+    pub async fn start(self) -> Result<Broker, StartError> {
+        let Self { mut config, key, storage, door } = self;
+        config.check().map_err(StartError::Settings)?;
+        let available = match &storage {
+            Some(_) => Available::All,
+            None => Available::MemoryOnly { reason: NO_JOURNAL.to_owned() },
+        };
+        check_durability(config.durability, &available)?;
+        let keys = match (key, &config.key_file) {
+            (Some(key), _) => vec![key],
+            (None, Some(path)) => file_keys(path, &config.listen, door)?,
+            (None, None) => vec![Key::generate()?],
+        };
+        config.limits.connections_max = connections_max(config.limits.connections_max);
+        let listener = match door {
+            DoorKind::PipesOnly => None,
+            DoorKind::Port => Some(listen(&config.listen).await?),
+        };
+        let clock = Clock::start();
+        let mut machine = Machine::new(config.machine(available), clock.started());
+        let (journal, thread) = match storage {
+            None => (None, None),
+            Some(storage) => {
+                let (journal, thread) =
+                    Journal::start(storage, |event| machine.replay(event)).await?;
+                (Some(journal), Some(thread))
+            }
+        };
+        let bounds = bounds(&config);
+        let engine = Engine::new(machine, journal, Outbox::new(bounds), clock);
+        configure_queues(&engine, &config)?;
+        let key = keys[0].clone();
+        let door = Door {
+            engine: Arc::new(engine),
+            connections: Connections::new(
+                config.limits.connections_max,
+                config.limits.handshakes_max,
+            ),
+            keys: Keys::new(keys)?,
+            handshake_timeout: config.limits.handshake_timeout.0,
+            frame_bytes_max: config.limits.frame_max.bytes(),
+            unsent_pause: bounds.unsent_pause,
+            refusals: LogQuota::new(),
+        };
+        let shortest_bound = bounds.write_stall.min(bounds.silence);
+        Ok(Broker::run(Parts { door, listener, thread, key, config, shortest_bound }))
+    }
+}
+
+fn check_durability(durability: Durability, available: &Available) -> Result<(), StartError> {
+    match (durability, available) {
+        (Durability::Memory, _) | (_, Available::All) => Ok(()),
+        (Durability::Relaxed | Durability::Strict, Available::MemoryOnly { reason }) => {
+            Err(StartError::Durability { durability, reason: reason.clone() })
+        }
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        unsent_pause: config.limits.unsent_pause.bytes(),
+        unsent_max: config.limits.unsent_max.bytes(),
+        write_stall: config.limits.write_stall.0,
+        silence: config.sessions.heartbeat.0.saturating_mul(HEARTBEATS_MISSED),
+    }
+}
+
+/// As many as wished, or as the system has descriptors for.
+fn connections_max(wished: usize) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let possible = files.map_or(usize::MAX, |files| {
+        usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX).max(1)
+    });
+    if possible < wished {
+        log::warn!(wished, possible; "fewer connections than configured: limit of open files");
+    }
+    wished.min(possible)
+}
+
+async fn listen(address: &str) -> Result<(Listener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address: address.to_owned(), source };
+    let listener = Listener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Whether other machines can reach what listens on `address`. A name may lead anywhere.
+fn is_exposed(address: &str) -> bool {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => !address.ip().is_loopback(),
+        Err(_) => !address.starts_with("localhost:"),
+    }
+}
+
+fn file_keys(path: &Path, listen: &str, door: DoorKind) -> Result<Vec<Key>, StartError> {
+    let is_exposed = door == DoorKind::Port && is_exposed(listen);
+    match key_file::read(path)? {
+        Some(found) => {
+            match found.exposed {
+                Some(mode) if is_exposed => {
+                    return Err(KeyFileError::Exposed { path: path.to_owned(), mode }.into());
+                }
+                Some(mode) => log::warn!(
+                    path:% = path.display(), mode:% = format_args!("{mode:03o}");
+                    "others can read the key file; try chmod 600"
+                ),
+                None => {}
+            }
+            Ok(found.keys)
+        }
+        None if is_exposed => {
+            Err(StartError::NoKey { address: listen.to_owned(), path: path.to_owned() })
+        }
+        None => {
+            let key = key_file::make(path)?;
+            log::info!(path:% = path.display(); "key file made");
+            Ok(vec![key])
+        }
+    }
+}
+
+fn configure_queues(engine: &Engine, config: &Config) -> Result<(), StartError> {
+    for (name, queue) in &config.queue {
+        let settings = config.queue_settings(queue);
+        let verb = AdminVerb::QueueSet { queue: name.clone(), settings };
+        engine
+            .ask(verb)
+            .map_err(|rejection| StartError::Queue { queue: name.clone(), rejection })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_reaches_loopback() {
+        for address in ["127.0.0.1:7117", "127.9.9.9:0", "[::1]:7117", "localhost:7117"] {
+            assert!(!is_exposed(address), "{address}");
+        }
+        for address in ["0.0.0.0:7117", "[::]:7117", "192.168.1.1:1", "example.org:7117", "x"] {
+            assert!(is_exposed(address), "{address}");
+        }
+    }
+}

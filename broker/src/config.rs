@@ -1,0 +1,492 @@
+//! What an operator decides: the settings, with their defaults, and where each comes from.
+//!
+//! Not their reasons: docs/configuration.md has them all, with the reason beside each.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ganger_machine::config::{Available, Config as MachineConfig, Creation};
+use ganger_shared::admin::QueueSettings;
+use ganger_shared::limits::FRAME_BYTES_MAX;
+use ganger_shared::{Durability, Name};
+use serde::{Deserialize, Serialize};
+
+mod show;
+mod units;
+
+pub use show::Origin;
+pub use units::{Size, Span, UnitError};
+
+/// Every setting of a broker. [`Config::default`] is what a broker without a file has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where to listen: `host:port`. Port 0 takes any free one.
+    pub listen: String,
+    /// The file with the key; `None` for the one in the user's configuration folder.
+    pub key_file: Option<PathBuf>,
+    /// The folder of the journal.
+    pub data: Option<PathBuf>,
+    /// What new queues and lists promise.
+    pub durability: Durability,
+    /// Who makes queues and lists that do not exist.
+    pub create: Create,
+    /// Bounds, each of which ends in a refusal that says so, or in back-pressure.
+    pub limits: Limits,
+    /// What is expected of clients.
+    pub sessions: Sessions,
+    /// What new queues start with.
+    pub queues: QueueDefaults,
+    /// Queues that exist from the start, with what differs from the defaults.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub queue: BTreeMap<Name, QueueConfig>,
+}
+
+/// Who makes queues and lists that do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Create {
+    /// Whoever uses them first.
+    OnFirstUse,
+    /// The operator alone: in the configuration, or with the `ganger` command.
+    OperatorOnly,
+}
+
+/// Bounds of the broker as a whole and of each connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Connections at once. The system's limit of open files may allow fewer.
+    pub connections_max: usize,
+    /// Connections at once whose peer has proven nothing yet; more wait their turn.
+    pub handshakes_max: usize,
+    /// From a connection's first byte to its open session.
+    pub handshake_timeout: Span,
+    /// One frame.
+    pub frame_max: Size,
+    /// One payload or item.
+    pub payload_max: Size,
+    /// All payloads and items in memory.
+    pub memory_max: Size,
+    /// Answers to one client that have not left, above which nothing is read from it.
+    pub unsent_pause: Size,
+    /// Answers to one client that have not left, above which it is given up.
+    pub unsent_max: Size,
+    /// How long a client may take none of its answers.
+    pub write_stall: Span,
+    /// Queues, and likewise lists.
+    pub names_max: usize,
+    /// Sessions, open or remembered.
+    pub sessions_max: usize,
+    /// Subscriptions, waits, follows and parked calls of one session.
+    pub calls_max: usize,
+    /// Submits that wait for room in one queue.
+    pub submits_waiting_max: usize,
+    /// Items in one list.
+    pub list_items_max: u64,
+    /// Bytes in one list.
+    pub list_bytes_max: Size,
+    /// Runs of ended jobs that can still be asked about.
+    pub finished_runs_max: usize,
+    /// Bytes of their results.
+    pub finished_bytes_max: Size,
+}
+
+/// What is expected of clients, and how long the broker is patient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    /// How often a client shows life. After three of these in silence its connection is closed.
+    pub heartbeat: Span,
+    /// How long the leases of a session outlive its connection.
+    pub grace: Span,
+    /// How long the numbers of a session outlive it.
+    pub memory: Span,
+    /// How long a cancelled handler may take to stop.
+    pub cancel_grace: Span,
+}
+
+/// What new queues start with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueDefaults {
+    /// Unsettled and dead jobs together.
+    pub jobs_max: u64,
+    /// Their payloads together.
+    pub bytes_max: Size,
+    /// How long a lease lasts without a sign of life of its session.
+    pub lease: Span,
+    /// Kinds of failure that are never retried.
+    pub dead_on: Vec<String>,
+}
+
+/// What differs in one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueConfig {
+    /// See [`QueueDefaults::jobs_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs_max: Option<u64>,
+    /// See [`QueueDefaults::bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<Size>,
+    /// See [`QueueDefaults::lease`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    /// See [`QueueDefaults::dead_on`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_on: Option<Vec<String>>,
+    /// See [`Config::durability`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
+}
+
+const MIB: u64 = 1 << 20;
+
+const fn seconds(seconds: u64) -> Span {
+    Span(Duration::from_secs(seconds))
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7117".to_owned(),
+            key_file: None,
+            data: None,
+            durability: Durability::Memory,
+            create: Create::OnFirstUse,
+            limits: Limits::default(),
+            sessions: Sessions::default(),
+            queues: QueueDefaults::default(),
+            queue: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let machine = MachineConfig::default();
+        Self {
+            connections_max: 10_000,
+            handshakes_max: 256,
+            handshake_timeout: seconds(5),
+            frame_max: Size(64 * MIB),
+            payload_max: Size(machine.payload_bytes_max),
+            memory_max: Size(machine.memory_bytes_max),
+            unsent_pause: Size(MIB),
+            unsent_max: Size(256 * MIB),
+            write_stall: seconds(30),
+            names_max: machine.names_max,
+            sessions_max: machine.sessions_max,
+            calls_max: machine.calls_per_session_max,
+            submits_waiting_max: machine.submits_waiting_max,
+            list_items_max: machine.list_items_max,
+            list_bytes_max: Size(machine.list_bytes_max),
+            finished_runs_max: machine.finished_runs_max,
+            finished_bytes_max: Size(machine.finished_bytes_max as u64),
+        }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let machine = MachineConfig::default();
+        Self {
+            heartbeat: Span(machine.heartbeat),
+            grace: Span(machine.grace),
+            memory: Span(machine.session_memory),
+            cancel_grace: Span(machine.cancel_grace),
+        }
+    }
+}
+
+impl Default for QueueDefaults {
+    fn default() -> Self {
+        let queue = MachineConfig::default().queue_defaults;
+        Self {
+            jobs_max: queue.jobs_max,
+            bytes_max: Size(queue.bytes_max),
+            lease: Span(Duration::from_millis(queue.lease_ms)),
+            dead_on: queue.dead_on,
+        }
+    }
+}
+
+fn millis(span: Span) -> u64 {
+    u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Config {
+    /// Looks for settings that do not go together; says the first in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Limits { frame_max, payload_max, unsent_pause, unsent_max, .. } = &self.limits;
+        if frame_max.bytes() > FRAME_BYTES_MAX {
+            let most = Size(FRAME_BYTES_MAX as u64);
+            return Err(format!("limits.frame_max is {frame_max}; the protocol allows {most}"));
+        }
+        // What is in a frame beside one payload.
+        let least = Size(payload_max.0.saturating_add(64 << 10));
+        if *frame_max < least {
+            return Err(format!(
+                "limits.frame_max is {frame_max} and must be at least 64KiB above \
+                 limits.payload_max, {payload_max}"
+            ));
+        }
+        if unsent_max < unsent_pause {
+            return Err(format!(
+                "limits.unsent_max is {unsent_max}, below limits.unsent_pause, {unsent_pause}"
+            ));
+        }
+        let spans = [
+            ("limits.handshake_timeout", self.limits.handshake_timeout),
+            ("limits.write_stall", self.limits.write_stall),
+            ("sessions.heartbeat", self.sessions.heartbeat),
+            ("queues.lease", self.queues.lease),
+        ];
+        if let Some((key, _)) = spans.iter().find(|(_, span)| millis(*span) == 0) {
+            return Err(format!("{key} is 0s; it must be at least 1ms"));
+        }
+        let counts = [
+            ("limits.connections_max", self.limits.connections_max),
+            ("limits.handshakes_max", self.limits.handshakes_max),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(format!("{key} is 0; nobody could connect"));
+        }
+        Ok(())
+    }
+
+    /// The settings of the machine among these.
+    pub(crate) fn machine(&self, available: Available) -> MachineConfig {
+        let Limits { frame_max, payload_max, memory_max, .. } = self.limits;
+        MachineConfig {
+            creation: match self.create {
+                Create::OnFirstUse => Creation::OnFirstUse,
+                Create::OperatorOnly => Creation::ByOperatorOnly,
+            },
+            queue_defaults: self.queue_settings(&QueueConfig::default()),
+            available,
+            names_max: self.limits.names_max,
+            sessions_max: self.limits.sessions_max,
+            heartbeat: self.sessions.heartbeat.0,
+            grace: self.sessions.grace.0,
+            session_memory: self.sessions.memory.0,
+            cancel_grace: self.sessions.cancel_grace.0,
+            frame_bytes_max: u32::try_from(frame_max.0).unwrap_or(u32::MAX),
+            payload_bytes_max: payload_max.0,
+            memory_bytes_max: memory_max.0,
+            list_items_max: self.limits.list_items_max,
+            list_bytes_max: self.limits.list_bytes_max.0,
+            finished_runs_max: self.limits.finished_runs_max,
+            finished_bytes_max: self.limits.finished_bytes_max.bytes(),
+            calls_per_session_max: self.limits.calls_max,
+            submits_waiting_max: self.limits.submits_waiting_max,
+            ..MachineConfig::default()
+        }
+    }
+
+    /// All settings of a queue.
+    pub(crate) fn queue_settings(&self, queue: &QueueConfig) -> QueueSettings {
+        let defaults = &self.queues;
+        QueueSettings {
+            jobs_max: queue.jobs_max.unwrap_or(defaults.jobs_max),
+            bytes_max: queue.bytes_max.unwrap_or(defaults.bytes_max).0,
+            lease_ms: millis(queue.lease.unwrap_or(defaults.lease)),
+            dead_on: queue.dead_on.clone().unwrap_or_else(|| defaults.dead_on.clone()),
+            durability: queue.durability.unwrap_or(self.durability),
+        }
+    }
+}
+
+/// Settings from the command line. They win over those from the environment, and both over the
+/// file's.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The file. In the environment: `GANGER_CONFIG`.
+    pub config: Option<PathBuf>,
+    /// [`Config::listen`]. In the environment: `GANGER_LISTEN`.
+    pub listen: Option<String>,
+    /// [`Config::data`]. In the environment: `GANGER_DATA`.
+    pub data: Option<PathBuf>,
+    /// [`Config::key_file`]. In the environment: `GANGER_KEY_FILE`.
+    pub key_file: Option<PathBuf>,
+    /// [`Config::durability`]. In the environment: `GANGER_DURABILITY`.
+    pub durability: Option<Durability>,
+}
+
+/// Settings, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Where each setting that is no default comes from, by its path (`limits.frame_max`).
+    pub origins: BTreeMap<String, Origin>,
+    /// Keys of the file that mean nothing, each a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// Settings that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("{}, line {line}: {text}: {reason}", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it, from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variable of the environment says something that cannot be.
+    #[error("the environment variable {name}={value}: {reason}")]
+    Variable {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What durabilities are called.
+pub(crate) const DURABILITIES: [&str; 3] = ["memory", "relaxed", "strict"];
+
+pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "memory" => Ok(Durability::Memory),
+        "relaxed" => Ok(Durability::Relaxed),
+        "strict" => Ok(Durability::Strict),
+        _ => Err(format!("it must be one of {}", DURABILITIES.join(", "))),
+    }
+}
+
+impl Loaded {
+    /// Reads the settings: flags over environment over file over defaults. An empty variable counts
+    /// as none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the file or variable, the place and the value; the operator changes it.
+    pub fn load(
+        flags: &Flags,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let file = flags.config.clone().or_else(|| variable("GANGER_CONFIG").map(PathBuf::from));
+        let mut loaded = match file {
+            Some(path) => Self::from_file(&path)?,
+            None => Self::from_toml(Path::new(""), "")?,
+        };
+        loaded.take_variables(variable)?;
+        loaded.take_flags(flags);
+        Ok(loaded)
+    }
+
+    fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::from_toml(path, &text)
+    }
+
+    /// Reads the `text` of a file called `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Value`].
+    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let wrong = |error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..start].matches('\n').count();
+            ConfigError::Value {
+                path: path.to_owned(),
+                line: line + 1,
+                text: text.lines().nth(line).unwrap_or_default().trim().to_owned(),
+                reason: error.message().replace('\n', " "),
+            }
+        };
+        let mut warnings = Vec::new();
+        let unknown = |key: serde_ignored::Path<'_>| {
+            warnings.push(format!("{}: there is no setting {key}; it is ignored", path.display()));
+        };
+        let parsed = toml::Deserializer::parse(text).map_err(wrong)?;
+        let config = serde_ignored::deserialize(parsed, unknown).map_err(wrong)?;
+        let table: toml::Table = text.parse().map_err(wrong)?;
+        let mut origins = BTreeMap::new();
+        show::leaves(&table, "", &mut |key, _| {
+            origins.insert(key.to_owned(), Origin::File(path.to_owned()));
+        });
+        Ok(Self { config, origins, warnings })
+    }
+
+    fn take_variables(
+        &mut self,
+        variable: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<(), ConfigError> {
+        let Self { config, origins, .. } = self;
+        let mut take = |name, key: &str| {
+            let value = variable(name)?;
+            origins.insert(key.to_owned(), Origin::Variable(name));
+            Some(value)
+        };
+        let text = |name, value: OsString| {
+            value.into_string().map_err(|value| ConfigError::Variable {
+                name,
+                value: value.to_string_lossy().into_owned(),
+                reason: "it is not UTF-8".to_owned(),
+            })
+        };
+        if let Some(value) = take("GANGER_LISTEN", "listen") {
+            config.listen = text("GANGER_LISTEN", value)?;
+        }
+        if let Some(value) = take("GANGER_DATA", "data") {
+            config.data = Some(value.into());
+        }
+        if let Some(value) = take("GANGER_KEY_FILE", "key_file") {
+            config.key_file = Some(value.into());
+        }
+        if let Some(value) = take("GANGER_DURABILITY", "durability") {
+            let name = "GANGER_DURABILITY";
+            let value = text(name, value)?;
+            config.durability = parse_durability(&value)
+                .map_err(|reason| ConfigError::Variable { name, value, reason })?;
+        }
+        Ok(())
+    }
+
+    fn take_flags(&mut self, flags: &Flags) {
+        let Flags { config: _, listen, data, key_file, durability } = flags;
+        let mut from = |key: &str, flag| self.origins.insert(key.to_owned(), Origin::Flag(flag));
+        if let Some(listen) = listen {
+            self.config.listen.clone_from(listen);
+            from("listen", "--listen");
+        }
+        if let Some(data) = data {
+            self.config.data = Some(data.clone());
+            from("data", "--data");
+        }
+        if let Some(key_file) = key_file {
+            self.config.key_file = Some(key_file.clone());
+            from("key_file", "--key-file");
+        }
+        if let Some(durability) = durability {
+            self.config.durability = *durability;
+            from("durability", "--durability");
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The engine: the machine, the clock, the journal and the outbox behind one lock.
+//!
+//! It decides nothing. What a client asked is judged by the machine, what may leave by the outbox,
+//! what is kept by the journal; the engine passes one's results to the next.
+//!
+//! Whoever has commands drives the machine itself, under the lock, with all the commands it has:
+//! the session that has read some frames, the timer, the broker at its start. There is no queue
+//! in front of the machine and no task switch on the way, and a read that brought many frames is one
+//! step of the journal and one write to each client that it concerns. The lock is never held
+//! across an await, and with one runtime thread nobody ever waits for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use event_listener::{Event as Notice, listener};
+use futures_lite::future::or;
+use ganger_machine::{Command, Machine, Output};
+use ganger_rt::Stream;
+use ganger_shared::key::KeyId;
+use ganger_shared::{Durability, LeaseRange, Rejection, Request, Response, SessionId, Time};
+
+use crate::clock::Clock;
+use crate::error::BrokerError;
+use crate::journal::{Journal, Progress, Reached};
+use crate::outbox::{ComeBack, ConnectionId, Incoming, Leaving, Outbox};
+use crate::storage::{Seq, Until};
+
+/// Shared by everything that has commands for the machine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    core: Mutex<Core>,
+    clock: Clock,
+    /// Of the journal's thread, where there is one.
+    progress: Option<Arc<Progress>>,
+    /// The machine wants a tick earlier than the timer knows.
+    earlier: Notice,
+    /// Why the broker has ended, taken by whoever reports it.
+    failure: Mutex<Option<BrokerError>>,
+    over: Notice,
+}
+
+#[derive(Debug)]
+struct Core {
+    machine: Machine,
+    journal: Option<Journal>,
+    outbox: Outbox,
+    /// Empty between runs; kept for its memory.
+    output: Output,
+    /// When the timer will come by itself.
+    timer: Time,
+    ended: bool,
+}
+
+/// The connection is its session's no longer, or the broker has ended: nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// What a client says of itself when it opens a session.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) session: SessionId,
+    pub(crate) key: KeyId,
+    pub(crate) held: Vec<LeaseRange>,
+    pub(crate) name: String,
+}
+
+/// Why a session was not opened.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    Refused(Rejection),
+    Gone,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        machine: Machine,
+        journal: Option<Journal>,
+        outbox: Outbox,
+        clock: Clock,
+    ) -> Self {
+        let progress = journal.as_ref().map(|journal| Arc::clone(journal.progress()));
+        let core = Core {
+            machine,
+            journal,
+            outbox,
+            output: Output::default(),
+            timer: Time::NEVER,
+            ended: false,
+        };
+        Self {
+            core: Mutex::new(core),
+            clock,
+            progress,
+            earlier: Notice::new(),
+            failure: Mutex::new(None),
+            over: Notice::new(),
+        }
+    }
+
+    /// Opens or resumes a session on `stream`, which it gives back if that is refused.
+    pub(crate) fn open(
+        &self,
+        opening: Opening,
+        stream: Stream,
+    ) -> Result<(ConnectionId, Incoming, Leaving), (NotOpened, Stream)> {
+        let Opening { session, key, held, name } = opening;
+        let Ok(mut core) = self.lock() else { return Err((NotOpened::Gone, stream)) };
+        let core = &mut *core;
+        // Asked first, for a refusal is for this connection and not for the one that the session may
+        // have.
+        if let Err(rejection) = core.machine.judge_open(session, key) {
+            return Err((NotOpened::Refused(rejection), stream));
+        }
+        let attached = core.outbox.attach(session, stream);
+        core.step(self.clock.now(), Command::Open { session, key, held, name });
+        self.finish(core);
+        Ok(attached)
+    }
+
+    /// Carries out `requests` of the session whose connection this is.
+    pub(crate) fn run(
+        &self,
+        session: SessionId,
+        connection: ConnectionId,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Result<(), Gone> {
+        let mut core = self.lock()?;
+        if !core.outbox.heard(connection) {
+            return Err(Gone);
+        }
+        let now = self.clock.now();
+        for request in requests {
+            core.step(now, Command::Request { session, request });
+        }
+        self.finish(&mut core);
+        Ok(())
+    }
+
+    /// The connection broke. Does nothing if its session has another one by now.
+    pub(crate) fn disconnected(&self, session: SessionId, connection: ConnectionId) {
+        let Ok(mut core) = self.lock() else { return };
+        if core.outbox.detach(connection) {
+            core.step(self.clock.now(), Command::Disconnected { session });
+            self.finish(&mut core);
+        }
+    }
+
+    /// The client has broken the protocol: tells it, and treats the connection as broken.
+    pub(crate) fn dismiss(&self, session: SessionId, connection: ConnectionId, reason: &str) {
+        let Ok(mut core) = self.lock() else { return };
+        if core.outbox.heard(connection) {
+            core.outbox.dismiss(session, reason, ComeBack::No);
+            core.step(self.clock.now(), Command::Disconnected { session });
+            self.finish(&mut core);
+        }
+    }
+
+    /// The client has closed its session: nothing more is sent to it.
+    pub(crate) fn closed(&self, connection: ConnectionId) {
+        if let Ok(mut core) = self.lock() {
+            core.outbox.detach(connection);
+        }
+    }
+
+    /// Bytes that wait to leave on a connection.
+    pub(crate) fn waiting(&self, connection: ConnectionId) -> usize {
+        self.lock().map_or(0, |core| core.outbox.waiting(connection))
+    }
+
+    /// Waits until the journal has come closer; for ever where there is none.
+    pub(crate) async fn journal_progress(&self) {
+        let Some(progress) = &self.progress else { return std::future::pending().await };
+        let seen = progress.seen();
+        progress.beyond(seen).await;
+    }
+
+    /// Waits while the journal is too far behind to take more.
+    pub(crate) async fn ready(&self) {
+        let full =
+            || self.lock().is_ok_and(|core| core.journal.as_ref().is_some_and(Journal::is_full));
+        while self.progress.is_some() && full() {
+            self.journal_progress().await;
+        }
+    }
+
+    /// Brings the machine its ticks, for as long as it is polled.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            listener!(self.earlier => earlier);
+            let due = self.lock().map_or(Time::NEVER, |core| core.timer);
+            let tick = async {
+                match self.clock.instant(due).filter(|_| due != Time::NEVER) {
+                    Some(due) => ganger_rt::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+                true
+            };
+            let is_due = or(tick, async {
+                earlier.await;
+                false
+            });
+            if is_due.await {
+                self.ready().await;
+                self.tick();
+            }
+        }
+    }
+
+    fn tick(&self) {
+        let Ok(mut core) = self.lock() else { return };
+        core.timer = Time::NEVER;
+        core.step(self.clock.now(), Command::Tick);
+        self.finish(&mut core);
+    }
+
+    /// Lets leave what the journal has made safe, for as long as it is polled.
+    pub(crate) async fn follow_journal(&self) {
+        let Some(progress) = &self.progress else { return };
+        let mut seen = Reached::default();
+        loop {
+            progress.beyond(seen).await;
+            match progress.take() {
+                Ok(reached) => seen = reached,
+                Err(error) => return self.fail(BrokerError::Storage(error)),
+            }
+            let Ok(mut core) = self.lock() else { return };
+            core.outbox.release(seen);
+            core.outbox.flush();
+        }
+    }
+
+    /// Gives up clients that do not read or do not speak, every `interval`, for as long as it is
+    /// polled.
+    pub(crate) async fn keep_house(&self, interval: Duration) {
+        loop {
+            ganger_rt::sleep(interval).await;
+            self.lock_even_ended().outbox.sweep();
+        }
+    }
+
+    /// One request of the broker itself, on a session of its own, and its answer.
+    pub(crate) fn ask(&self, verb: ganger_shared::admin::AdminVerb) -> Result<(), Rejection> {
+        let Ok(mut core) = self.lock() else { return Ok(()) };
+        let (session, request) = (SessionId(0), ganger_shared::RequestId(0));
+        let now = self.clock.now();
+        let name = "the broker's configuration".to_owned();
+        core.step(now, Command::Open { session, key: KeyId([0; 8]), held: Vec::new(), name });
+        let from = core.output.sends.len();
+        core.step(now, Command::Request { session, request: Request::Admin { request, verb } });
+        let answers = core.output.sends[from..].iter().filter(|send| send.session == session);
+        let refused = answers.into_iter().find_map(|send| {
+            let Response::Rejected { rejection, .. } = &send.response else { return None };
+            Some(rejection.clone())
+        });
+        core.step(now, Command::Request { session, request: Request::Close });
+        self.finish(&mut core);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Takes nothing more, and lets the journal's thread finish what it has.
+    pub(crate) fn stop(&self) {
+        let mut core = self.lock_even_ended();
+        core.ended = true;
+        core.journal = None;
+    }
+
+    /// After [`stop`](Self::stop) and the end of the journal's thread: lets out what has become
+    /// safe, and says goodbye to everybody.
+    pub(crate) fn say_goodbye(&self, reason: &str) {
+        let mut core = self.lock_even_ended();
+        if let Some(progress) = &self.progress {
+            core.outbox.release(progress.seen());
+        }
+        core.outbox.flush();
+        core.outbox.dismiss_all(reason, ComeBack::Yes);
+    }
+
+    /// Ends every connection without a word.
+    pub(crate) fn close_all(&self) {
+        self.lock_even_ended().outbox.close_all();
+    }
+
+    /// Why the broker has ended by itself, if it has and nobody was told.
+    pub(crate) fn journal_failure(&self) -> Option<BrokerError> {
+        let failed = self.progress.as_ref().and_then(|progress| progress.take().err());
+        failed.map(BrokerError::Storage).or_else(|| self.failure())
+    }
+
+    /// Ends the broker: nobody is answered any more.
+    fn fail(&self, error: BrokerError) {
+        let mut core = self.lock_even_ended();
+        core.ended = true;
+        core.journal = None;
+        core.outbox.close_all();
+        drop(core);
+        let mut failure = self.failure.lock().expect("nothing panics while it holds the failure");
+        failure.get_or_insert(error);
+        drop(failure);
+        self.over.notify(usize::MAX);
+    }
+
+    /// Waits for the end that nobody asked for.
+    pub(crate) async fn failed(&self) -> BrokerError {
+        loop {
+            listener!(self.over => over);
+            if let Some(error) = self.failure() {
+                return error;
+            }
+            over.await;
+        }
+    }
+
+    fn failure(&self) -> Option<BrokerError> {
+        self.failure.lock().expect("nothing panics while it holds the failure").take()
+    }
+
+    /// Open sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.lock().map_or(0, |core| core.outbox.len())
+    }
+
+    /// For closing down. The outbox is sound even where the machine has panicked.
+    fn lock_even_ended(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Core>, Gone> {
+        match self.core.lock() {
+            Ok(core) if core.ended => Err(Gone),
+            Ok(core) => Ok(core),
+            Err(poisoned) => {
+                // The machine panicked in the middle of a step: what it holds means nothing now.
+                let ended = poisoned.get_ref().ended;
+                drop(poisoned);
+                if !ended {
+                    self.fail(BrokerError::Panicked);
+                }
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Passes on what the machine has put out, and sets the timer.
+    fn finish(&self, core: &mut Core) {
+        if core.commit().is_err() {
+            // The journal's thread has ended and says why in its progress.
+            core.ended = true;
+            return;
+        }
+        if let Some(due) = core.machine.next_deadline()
+            && due < core.timer
+        {
+            core.timer = due;
+            self.earlier.notify(usize::MAX);
+        }
+    }
+}
+
+impl Core {
+    fn step(&mut self, now: Time, command: Command) {
+        self.machine.step(now, command, &mut self.output);
+    }
+
+    /// Journal first, then what rests on it.
+    fn commit(&mut self) -> Result<(), crate::journal::Closed> {
+        let Self { journal, outbox, output, .. } = self;
+        let mut seq = Seq::START;
+        if let Some(journal) = journal {
+            if !output.journal.is_empty() {
+                let strict = output.sends.iter().any(|send| send.promise == Durability::Strict);
+                let until = if strict { Until::Durable } else { Until::Written };
+                journal.append(std::mem::take(&mut output.journal), until)?;
+            }
+            // A step without events may confirm an earlier one that is still on its way.
+            seq = journal.last();
+        }
+        debug_assert!(output.journal.is_empty(), "events to keep, and nothing to keep them");
+        for send in output.sends.drain(..) {
+            outbox.send(send.session, &send.response, send.promise, seq);
+        }
+        for (session, reason) in output.expelled.drain(..) {
+            log::info!(session:%, reason:%; "session expelled");
+            outbox.dismiss(session, &reason, ComeBack::No);
+        }
+        outbox.flush();
+        Ok(())
+    }
+}
+
+/// How often [`Engine::keep_house`] should look, for bounds of these lengths.
+pub(crate) fn house_interval(shortest_bound: Duration) -> Duration {
+    (shortest_bound / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+}

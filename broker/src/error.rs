@@ -1,0 +1,114 @@
+//! Why a broker does not start, and why one ends by itself.
+
+use std::io;
+use std::path::PathBuf;
+
+use ganger_shared::{Durability, Name, Rejection};
+
+use crate::key_file::KeyFileError;
+use crate::storage::StorageError;
+
+/// Why a broker did not start. Nothing is left behind but, at most, a key file.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Other machines could reach a broker that nobody has a key for.
+    #[error(
+        "refusing to listen on {address} without a key: other machines can reach it, and there is \
+         no key file {}",
+        path.display()
+    )]
+    NoKey {
+        /// As configured.
+        address: String,
+        /// Where the key was looked for.
+        path: PathBuf,
+    },
+    /// The default durability cannot be kept.
+    #[error("durability {durability} is not available: {reason}")]
+    Durability {
+        /// As configured.
+        durability: Durability,
+        /// Why not.
+        reason: String,
+    },
+    /// The machine refuses a configured queue.
+    #[error("the configuration of queue {queue} is refused")]
+    Queue {
+        /// Which.
+        queue: Name,
+        /// Why.
+        #[source]
+        rejection: Rejection,
+    },
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Settings(String),
+    /// The storage cannot be read.
+    #[error("cannot read the journal back")]
+    Storage(#[from] StorageError),
+    /// The system refuses a thread.
+    #[error("cannot start the journal thread")]
+    Thread(#[source] io::Error),
+    /// The system has no random numbers, so no secrets can be made.
+    #[error("the system gives no random numbers")]
+    Random(#[from] getrandom::Error),
+}
+
+impl StartError {
+    /// What a person at the command line can try, where there is something.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Listen { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "stop the process that listens there, or choose another port with --listen"
+                }
+                io::ErrorKind::InvalidInput => "write the address as 127.0.0.1:7117",
+                io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen",
+                _ => "choose another address with --listen",
+            },
+            Self::Key(KeyFileError::Exposed { path, .. }) => {
+                return Some(format!("chmod 600 {}", path.display()));
+            }
+            Self::Key(KeyFileError::Empty { .. }) => "remove the file, and the broker makes one",
+            Self::Key(
+                KeyFileError::Read { .. } | KeyFileError::Make { .. } | KeyFileError::NoHome,
+            ) => "name another file with --key-file",
+            Self::NoKey { .. } => {
+                "start the broker once on 127.0.0.1, which makes one, or name another file with \
+                 --key-file"
+            }
+            Self::Durability { .. } => {
+                "--durability memory, which keeps jobs until the broker ends"
+            }
+            Self::Key(KeyFileError::Line { .. } | KeyFileError::Random(_))
+            | Self::Queue { .. }
+            | Self::Settings(_)
+            | Self::Storage(_)
+            | Self::Thread(_)
+            | Self::Random(_) => return None,
+        };
+        Some(advice.to_owned())
+    }
+}
+
+/// Why a running broker has ended by itself. It has answered nobody since.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The journal cannot be written. What was acknowledged before is safe.
+    #[error("the journal cannot be written")]
+    Storage(#[source] StorageError),
+    /// A bug: the machine panicked, and what it holds is of no more use.
+    #[error("the broker's state is broken by a panic, which the log shows")]
+    Panicked,
+}

@@ -1,0 +1,312 @@
+//! The journal thread: makes records durable in groups while the broker goes on.
+//!
+//! Not how they are kept, which is the [`Storage`]'s, and not who waits for them, which is the
+//! outbox's.
+//!
+//! ```text
+//!   engine ── records, at most WAITING_MAX ─▶ thread: all that wait in one append, one sync
+//!      ▲                                         │
+//!      └──────── Progress: written, durable ─────┘
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use event_listener::{Event as Notice, listener};
+use futures_lite::future::block_on;
+use ganger_machine::Event;
+
+use crate::error::StartError;
+use crate::storage::{Record, Seq, Storage, StorageError, Until};
+
+/// Records on their way to the thread, at most. Their payloads are the machine's own, shared, and
+/// count towards its memory; so this bounds only how far the machine can be ahead of the disk.
+const WAITING_MAX: usize = 1_024;
+
+/// Bytes in one append, unless a single record has more. What waits longer than this takes would
+/// delay those who wait for the first of them.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// How long something that was written may stay volatile: what `relaxed` promises.
+const VOLATILE_MAX: Duration = Duration::from_millis(100);
+
+/// Events in one message of a replay.
+const REPLAY_BATCH: usize = 256;
+
+/// How far the journal has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Up to here the end of the process loses nothing.
+    pub(crate) written: Seq,
+    /// Up to here the loss of power loses nothing.
+    pub(crate) durable: Seq,
+}
+
+/// What the thread tells the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    state: Mutex<(Reached, Option<StorageError>)>,
+    changed: Notice,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, (Reached, Option<StorageError>)> {
+        self.state.lock().expect("nothing panics while it holds the progress")
+    }
+
+    /// How far the journal has come; the error is given once.
+    pub(crate) fn take(&self) -> Result<Reached, StorageError> {
+        let mut state = self.lock();
+        state.1.take().map_or(Ok(state.0), Err)
+    }
+
+    /// How far the journal has come, whatever has happened to it.
+    pub(crate) fn seen(&self) -> Reached {
+        self.lock().0
+    }
+
+    /// Waits until there is more than `seen`.
+    pub(crate) async fn beyond(&self, seen: Reached) {
+        let news = |state: &(Reached, Option<StorageError>)| state.0 != seen || state.1.is_some();
+        while !news(&self.lock()) {
+            listener!(self.changed => changed);
+            if !news(&self.lock()) {
+                changed.await;
+            }
+        }
+    }
+
+    fn report(&self, change: impl FnOnce(&mut (Reached, Option<StorageError>))) {
+        change(&mut self.lock());
+        self.changed.notify(usize::MAX);
+    }
+}
+
+struct Entry {
+    seq: Seq,
+    events: Vec<Event>,
+    until: Until,
+}
+
+/// The engine's end of the journal.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    entries: Sender<Entry>,
+    progress: Arc<Progress>,
+    last: Seq,
+}
+
+/// Dropping the [`Journal`] lets the thread write what it has and end.
+#[derive(Debug)]
+pub(crate) struct JournalThread(JoinHandle<()>);
+
+impl JournalThread {
+    /// Waits for the end of the thread.
+    pub(crate) async fn join(self) {
+        let ended = ganger_rt::unblock(move || self.0.join()).await;
+        if ended.is_err() {
+            log::error!("the journal thread panicked");
+        }
+    }
+}
+
+impl Journal {
+    /// Starts the thread, and shows `apply` what the storage has kept.
+    pub(crate) async fn start(
+        storage: Box<dyn Storage>,
+        mut apply: impl FnMut(Event),
+    ) -> Result<(Self, JournalThread), StartError> {
+        let (entries, entries_there) = async_channel::bounded(WAITING_MAX);
+        let (replayed_there, replayed) = async_channel::bounded(4);
+        let progress = Arc::new(Progress::default());
+        let writer = Writer { storage, entries: entries_there, progress: Arc::clone(&progress) };
+        let thread = ganger_rt::thread("journal", move || writer.run(&replayed_there))
+            .map_err(StartError::Thread)?;
+        let last = loop {
+            match replayed.recv().await {
+                Ok(Replayed::Events(events)) => events.into_iter().for_each(&mut apply),
+                Ok(Replayed::All(last)) => break last?,
+                Err(async_channel::RecvError) => {
+                    return Err(StartError::Thread(std::io::Error::other("it panicked")));
+                }
+            }
+        };
+        Ok((Self { entries, progress, last }, JournalThread(thread)))
+    }
+
+    /// What the thread reports.
+    pub(crate) const fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Position of the last record.
+    pub(crate) const fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// Whether the thread is so far behind that nothing should be added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.is_full()
+    }
+
+    /// Hands `events` over as one record, and returns its position.
+    ///
+    /// # Errors
+    ///
+    /// The thread has ended, after an error of the storage.
+    pub(crate) fn append(&mut self, events: Vec<Event>, until: Until) -> Result<Seq, Closed> {
+        self.last = self.last.next();
+        let entry = Entry { seq: self.last, events, until };
+        match self.entries.try_send(entry) {
+            Ok(()) => Ok(self.last),
+            // Whoever adds looks at `is_full` first, so this is rare: threads that looked at once.
+            Err(TrySendError::Full(entry)) => {
+                self.entries.send_blocking(entry).map(|()| self.last).map_err(|_| Closed)
+            }
+            Err(TrySendError::Closed(_)) => Err(Closed),
+        }
+    }
+}
+
+/// The journal takes nothing more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed;
+
+enum Replayed {
+    Events(Vec<Event>),
+    All(Result<Seq, StorageError>),
+}
+
+/// The thread's own.
+struct Writer {
+    storage: Box<dyn Storage>,
+    entries: Receiver<Entry>,
+    progress: Arc<Progress>,
+}
+
+impl Writer {
+    fn run(mut self, starter: &Sender<Replayed>) {
+        let replayed = self.replay(starter);
+        let started = replayed.as_ref().ok().copied();
+        // If nobody listens any more, the broker was given up while it started.
+        let listened = starter.send_blocking(Replayed::All(replayed)).is_ok();
+        starter.close();
+        let Some(last) = started.filter(|_| listened) else { return };
+        self.progress.report(|state| state.0 = Reached { written: last, durable: last });
+        if let Err(error) = self.write(last) {
+            self.entries.close();
+            self.progress.report(|state| state.1 = Some(error));
+        }
+    }
+
+    fn replay(&mut self, starter: &Sender<Replayed>) -> Result<Seq, StorageError> {
+        let mut batch = Vec::new();
+        let send = |batch: &mut Vec<Event>| {
+            // A starter that is gone is noticed at the end of the replay.
+            let _ = starter.send_blocking(Replayed::Events(std::mem::take(batch)));
+        };
+        let last = self.storage.replay(&mut |record| {
+            let events = postcard::from_bytes::<Vec<Event>>(record.body).map_err(|error| {
+                StorageError::Damaged {
+                    place: format!("record {}", record.seq),
+                    reason: format!("it is no list of events: {error}"),
+                }
+            })?;
+            batch.extend(events);
+            if batch.len() >= REPLAY_BATCH {
+                send(&mut batch);
+            }
+            Ok(())
+        })?;
+        send(&mut batch);
+        Ok(last)
+    }
+
+    /// Writes until the engine has dropped its end, and then what is left.
+    fn write(&mut self, last: Seq) -> Result<(), StorageError> {
+        let mut reached = Reached { written: last, durable: last };
+        let mut bodies = Bodies::default();
+        let mut volatile_since: Option<Instant> = None;
+        while let Some(first) = self.next(volatile_since) {
+            let mut until = match first {
+                Next::Entry(entry) => bodies.push(entry),
+                Next::SyncIsDue => Until::Durable,
+            };
+            while bodies.bytes.len() < GROUP_BYTES_MAX {
+                match self.entries.try_recv() {
+                    Ok(entry) => until = until.max(bodies.push(entry)),
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            self.storage.append(&bodies.records(), until)?;
+            reached.written = bodies.last().unwrap_or(reached.written);
+            match until {
+                Until::Durable => {
+                    reached.durable = reached.written;
+                    volatile_since = None;
+                }
+                Until::Written => volatile_since = volatile_since.or_else(|| Some(Instant::now())),
+            }
+            bodies.clear();
+            self.progress.report(|state| state.0 = reached);
+        }
+        self.storage.append(&[], Until::Durable)
+    }
+
+    fn next(&self, volatile_since: Option<Instant>) -> Option<Next> {
+        let Some(since) = volatile_since else {
+            return self.entries.recv_blocking().ok().map(Next::Entry);
+        };
+        let left = VOLATILE_MAX.saturating_sub(since.elapsed());
+        match block_on(ganger_rt::timeout(left, self.entries.recv())) {
+            Ok(received) => received.ok().map(Next::Entry),
+            Err(ganger_rt::TimedOut) => Some(Next::SyncIsDue),
+        }
+    }
+}
+
+enum Next {
+    Entry(Entry),
+    SyncIsDue,
+}
+
+/// The encoded records of one append, end to end.
+#[derive(Default)]
+struct Bodies {
+    bytes: Vec<u8>,
+    ends: Vec<(Seq, usize)>,
+}
+
+impl Bodies {
+    /// Memory kept from one append to the next.
+    const KEPT_BYTES: usize = 1 << 20;
+
+    fn push(&mut self, entry: Entry) -> Until {
+        self.bytes = postcard::to_extend(&entry.events, std::mem::take(&mut self.bytes))
+            .expect("writing into memory cannot fail, and every event serializes");
+        self.ends.push((entry.seq, self.bytes.len()));
+        entry.until
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        let mut start = 0;
+        let record = |&(seq, end): &(Seq, usize)| {
+            let body = &self.bytes[start..end];
+            start = end;
+            Record { seq, body }
+        };
+        self.ends.iter().map(record).collect()
+    }
+
+    fn last(&self) -> Option<Seq> {
+        self.ends.last().map(|&(seq, _)| seq)
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(Self::KEPT_BYTES);
+        self.ends.clear();
+    }
+}

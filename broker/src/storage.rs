@@ -1,0 +1,116 @@
+//! Where the journal's records are kept: the seam between the broker and a disk, or whatever takes
+//! its place.
+//!
+//! Not what the records say: to a storage a record is a number and some bytes. Not threads either:
+//! the calls block, and the journal thread makes all of them.
+
+use std::fmt;
+use std::io;
+
+pub mod contract;
+mod memory;
+
+pub use memory::MemoryStorage;
+
+/// A position in the journal; the first record has 1, the next one 2, without a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first record.
+    pub const START: Self = Self(0);
+
+    /// The position after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One record: all or nothing of it is there after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its position.
+    pub seq: Seq,
+    /// What it says.
+    pub body: &'a [u8],
+}
+
+/// How far [`Storage::append`] takes its records before it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// They survive the end of the process.
+    Written,
+    /// They, and all before them, survive the loss of power.
+    Durable,
+}
+
+/// Why a storage cannot go on. The broker ends on any of them: it never goes on without its log.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Another broker has the storage. This one must not answer anybody any more.
+    #[error("another broker has taken over the storage")]
+    Fenced,
+    /// The system refused.
+    #[error("cannot {doing}")]
+    Io {
+        /// Which operation on what.
+        doing: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What is stored cannot be what was written.
+    #[error("the storage is damaged at {place}: {reason}")]
+    Damaged {
+        /// Where: a file and an offset, or a position.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A journal of records that outlives the broker.
+///
+/// ```text
+///   replay  ─▶  append, append, compact, append …
+///   once        in the order of their numbers
+/// ```
+///
+/// An implementation must pass [`contract::check`].
+pub trait Storage: Send + 'static {
+    /// Shows every record to `visit`, in order, and returns the position of the last one. After
+    /// [`compact`](Self::compact) the first record shown is the snapshot, at its position.
+    ///
+    /// The first call on a storage. It takes the storage over: whoever had it before is fenced, or
+    /// this call is refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of the storage, and the first one that `visit` returns.
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError>;
+
+    /// Adds `records`, whose numbers follow on from the last one, and takes them and all before
+    /// them as far as `until` says. With no records it only does the latter.
+    ///
+    /// # Errors
+    ///
+    /// After any error nothing is known of the records, and the storage is of no more use.
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError>;
+
+    /// Puts one record, durable, in the place of all records up to its position; those after it
+    /// stay.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError>;
+}

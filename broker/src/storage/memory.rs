@@ -1,0 +1,112 @@
+//! A storage in memory, for tests: it outlives the broker, not the process.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{Record, Seq, Storage, StorageError, Until};
+
+/// Records in memory. Clones share them, so a broker that is started on a clone finds what an
+/// earlier one has left, as after a restart.
+///
+/// ```
+/// use ganger_broker::Broker;
+/// use ganger_broker::storage::MemoryStorage;
+///
+/// ganger_rt::block_on(async {
+///     let storage = MemoryStorage::default();
+///     let broker =
+///         Broker::builder().listen("127.0.0.1:0").storage(storage.clone()).start().await?;
+///     broker.stop().await?;
+///     let again = Broker::builder().listen("127.0.0.1:0").storage(storage).start().await?;
+///     again.stop().await?;
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    log: Arc<Mutex<Log>>,
+    /// Which takeover of the log this one is; 0 before its replay.
+    epoch: u64,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    records: VecDeque<(Seq, Vec<u8>)>,
+    last: Seq,
+    epoch: u64,
+}
+
+impl MemoryStorage {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().expect("nothing panics while it holds the log")
+    }
+
+    fn leading(&self) -> Result<MutexGuard<'_, Log>, StorageError> {
+        let log = self.log();
+        if log.epoch == self.epoch { Ok(log) } else { Err(StorageError::Fenced) }
+    }
+}
+
+impl Clone for MemoryStorage {
+    /// The same records for a further broker, which takes them over when it replays them.
+    fn clone(&self) -> Self {
+        Self { log: Arc::clone(&self.log), epoch: 0 }
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        // The visitor is foreign code and does not run under the lock.
+        let (records, last) = {
+            let mut log = self.log.lock().expect("nothing panics while it holds the log");
+            log.epoch += 1;
+            self.epoch = log.epoch;
+            (log.records.clone(), log.last)
+        };
+        for (seq, body) in &records {
+            visit(Record { seq: *seq, body })?;
+        }
+        Ok(last)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], _until: Until) -> Result<(), StorageError> {
+        let mut log = self.leading()?;
+        for record in records {
+            if record.seq != log.last.next() {
+                return Err(StorageError::Damaged {
+                    place: format!("position {}", record.seq),
+                    reason: format!("it does not follow position {}", log.last),
+                });
+            }
+            log.last = record.seq;
+            log.records.push_back((record.seq, record.body.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
+        let mut log = self.leading()?;
+        while log.records.front().is_some_and(|(seq, _)| *seq <= snapshot.seq) {
+            log.records.pop_front();
+        }
+        log.records.push_front((snapshot.seq, snapshot.body.to_vec()));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_storage_keeps_the_contract() {
+        super::super::contract::check(|| {
+            let log = MemoryStorage::default();
+            move || log.clone()
+        });
+    }
+}
