@@ -1,6 +1,5 @@
 //! A program's connection to a broker, and the calls that need no proxy.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -20,7 +19,7 @@ use crate::connection::{Dialer, keep_open};
 use crate::endings::{Collector, Endings};
 use crate::error::Error;
 use crate::heartbeat::Heart;
-use crate::list::{List, Pops};
+use crate::list::List;
 use crate::queue::Queue;
 use crate::session::Session;
 use crate::submit::{Many, One, Submit};
@@ -154,8 +153,6 @@ struct Core {
     broker: String,
     /// Keeps the session connected.
     keeper: Mutex<Option<Task<()>>>,
-    /// Receipts of the lists that were popped.
-    pops: Mutex<BTreeMap<Name, Arc<Pops>>>,
     /// Taken at the end.
     heart: Mutex<Option<Heart>>,
 }
@@ -232,16 +229,11 @@ impl Client {
         let heart = Heart::start(Arc::clone(&session)).map_err(system)?;
         let keeper = ganger_rt::spawn(keep_open(Arc::clone(&session), dialer, connection));
         let (keeper, heart) = (Mutex::new(Some(keeper)), Mutex::new(Some(heart)));
-        Ok(Self { core: Arc::new(Core { session, broker, keeper, pops: Mutex::default(), heart }) })
+        Ok(Self { core: Arc::new(Core { session, broker, keeper, heart }) })
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.core.session
-    }
-
-    pub(crate) fn pops(&self, list: &Name) -> Arc<Pops> {
-        let mut pops = self.core.pops.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(pops.entry(list.clone()).or_default())
     }
 
     /// The session's id: the first half of the ids of its jobs.

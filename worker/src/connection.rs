@@ -19,13 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ganger_rt::{Outgoing, Stream, Task};
-use ganger_shared::codec::{decode, encode};
+use ganger_shared::codec::{FrameBuffer, decode, encode};
 use ganger_shared::handshake::{ClientHello, HandshakeError};
 use ganger_shared::key::Key;
 use ganger_shared::{Request, Response, limits};
 
 use crate::error::{Error, ProtocolError};
-use crate::frames::Frames;
 use crate::session::Session;
 
 /// How long one attempt to connect may take: 5 s, enough for a lost packet or two.
@@ -75,7 +74,8 @@ impl Dialer {
 /// A connection whose session is open.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    frames: Frames,
+    stream: Stream,
+    frames: FrameBuffer,
     outgoing: Outgoing,
 }
 
@@ -124,32 +124,33 @@ impl Dialer {
 
     /// Handshake and Open on a fresh stream.
     async fn greet(&self, stream: &Stream, session: &Session) -> Result<Connection, Failure> {
-        let mut frames = Frames::new(stream.clone(), limits::HANDSHAKE_FRAME_BYTES_MAX);
+        let mut frames = FrameBuffer::new();
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce)
             .map_err(|error| Failure::Final(self.unreachable(io::Error::other(error))))?;
         let (state, hello) = ClientHello::start(self.key.clone(), nonce);
         self.say(stream, &hello).await?;
-        let challenge = self.hear(&mut frames).await?;
+        let challenge = self.hear(stream, &mut frames, limits::HANDSHAKE_FRAME_BYTES_MAX).await?;
         let (state, proof) = state.handle(challenge).map_err(|error| self.refused(error))?;
         self.say(stream, &proof).await?;
-        let welcome = self.hear(&mut frames).await?;
+        let welcome = self.hear(stream, &mut frames, limits::HANDSHAKE_FRAME_BYTES_MAX).await?;
         state.handle(welcome).map_err(|error| self.refused(error))?;
 
-        frames.set_limit(limits::FRAME_BYTES_MAX);
         let name = self.name.clone();
         let open = Request::Open { session: session.id, held: session.held(), name };
         self.say(stream, &open).await?;
-        match self.hear(&mut frames).await? {
+        match self.hear(stream, &mut frames, limits::FRAME_BYTES_MAX).await? {
             Response::Opened { resumed, terms, .. } => {
                 let outgoing = Outgoing::new(stream.clone(), OUTGOING_BYTES);
                 session.up(outgoing.clone(), resumed, terms);
-                Ok(Connection { frames, outgoing })
+                Ok(Connection { stream: stream.clone(), frames, outgoing })
             }
             Response::Rejected { rejection, .. } => Err(Failure::Final(rejection.into())),
-            Response::Goodbye { reason, come_back } => {
-                let failure = if come_back { Failure::Passing } else { Failure::Final };
-                Err(failure(Error::Closed { reason }))
+            Response::Goodbye { reason, come_back: true } => {
+                Err(Failure::Passing(self.turned_away(reason)))
+            }
+            Response::Goodbye { reason, come_back: false } => {
+                Err(Failure::Final(self.turned_away(reason)))
             }
             _ => Err(self.protocol(ProtocolError::Unexpected("it did not answer Open"))),
         }
@@ -164,19 +165,25 @@ impl Dialer {
 
     async fn hear<T: serde::de::DeserializeOwned>(
         &self,
-        frames: &mut Frames,
+        stream: &Stream,
+        frames: &mut FrameBuffer,
+        limit: usize,
     ) -> Result<T, Failure> {
         loop {
-            if let Some(frame) = frames.next().map_err(|error| self.protocol(error.into()))? {
+            if let Some(frame) = frames.next_frame(limit).map_err(|e| self.protocol(e.into()))? {
                 return decode(frame).map_err(|error| self.protocol(error.into()));
             }
             let end = || io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection");
-            match frames.fill().await {
-                Ok(true) => {}
-                Ok(false) => return Err(Failure::Passing(self.unreachable(end()))),
+            match stream.read(frames.spare()).await {
+                Ok(count @ 1..) => frames.filled(count),
+                Ok(0) => return Err(Failure::Passing(self.unreachable(end()))),
                 Err(error) => return Err(Failure::Passing(self.unreachable(error))),
             }
         }
+    }
+
+    fn turned_away(&self, reason: String) -> Error {
+        Error::TurnedAway { broker: self.broker.clone(), reason }
     }
 
     fn unreachable(&self, error: io::Error) -> Error {
@@ -185,14 +192,16 @@ impl Dialer {
 
     fn refused(&self, error: HandshakeError) -> Failure {
         let broker = self.broker.clone();
-        Failure::Final(match error {
-            HandshakeError::WrongKey | HandshakeError::Refused(_) => {
-                Error::NotAuthorised { broker, source: error }
+        match error {
+            HandshakeError::WrongKey => {
+                Failure::Final(Error::NotAuthorised { broker, source: error })
             }
+            // Too many connections, too slow: the key was not even looked at.
+            HandshakeError::Refused(reason) => Failure::Passing(self.turned_away(reason)),
             HandshakeError::NotGanger
             | HandshakeError::Version { .. }
-            | HandshakeError::Unexpected => Error::Protocol { broker, source: error.into() },
-        })
+            | HandshakeError::Unexpected => self.protocol(error.into()),
+        }
     }
 
     fn protocol(&self, source: ProtocolError) -> Failure {
@@ -246,8 +255,12 @@ impl Connection {
         let reads = Arc::new(AtomicU64::new(0));
         let _watchdog = watch(self.outgoing.clone(), session.terms().heartbeat_ms, &reads);
         loop {
-            while let Some(frame) = self.frames.next().map_err(|e| Over::Protocol(e.into()))? {
-                match decode(frame).map_err(|e| Over::Protocol(e.into()))? {
+            while let Some(frame) = self
+                .frames
+                .next_frame(limits::FRAME_BYTES_MAX)
+                .map_err(|error| Over::Protocol(error.into()))?
+            {
+                match decode(frame).map_err(|error| Over::Protocol(error.into()))? {
                     Response::Goodbye { reason, come_back: true } => return Ok(reason),
                     Response::Goodbye { reason, come_back: false } => {
                         return Err(Over::Goodbye(reason));
@@ -255,11 +268,12 @@ impl Connection {
                     response => session.handle(response).map_err(Over::Protocol)?,
                 }
             }
-            match self.frames.fill().await {
-                Ok(true) => reads.fetch_add(1, Ordering::Relaxed),
-                Ok(false) => return Ok("the broker closed it".to_owned()),
+            match self.stream.read(self.frames.spare()).await {
+                Ok(count @ 1..) => self.frames.filled(count),
+                Ok(0) => return Ok("the broker closed it".to_owned()),
                 Err(error) => return Ok(error.to_string()),
-            };
+            }
+            reads.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -38,6 +38,14 @@ pub enum Error {
         /// What was wrong.
         source: ProtocolError,
     },
+    /// The broker does not want this connection: it has too many, or the session is not this client's.
+    #[error("broker {broker} turned this client away: {reason}")]
+    TurnedAway {
+        /// Which broker.
+        broker: String,
+        /// As it said.
+        reason: String,
+    },
     /// The broker refused the request, which changed nothing.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -143,6 +151,7 @@ impl Error {
             Self::Unreachable { .. } => exit::UNREACHABLE,
             Self::NotAuthorised { .. } => exit::NOT_AUTHORISED,
             Self::Protocol { .. } | Self::Closed { .. } | Self::Encode(_) => exit::FAILED,
+            Self::TurnedAway { .. } => exit::REFUSED,
             Self::Rejected(rejection) => rejection_code(rejection),
             Self::LeaseLost { .. } => exit::CONFLICT,
             Self::Partial { .. } => exit::PARTIAL,

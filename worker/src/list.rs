@@ -159,7 +159,7 @@ impl List {
     /// Nothing is lost: what a dropped pop would have taken, the next one of this session returns.
     pub async fn pop(&self, max: u32, wait: Duration) -> Result<Page, Error> {
         let session = self.client.session();
-        let pops = self.client.pops(&self.name);
+        let pops = session.pops(&self.name);
         if let Some(left) = pops.orphan() {
             let taken = self.finish(left).await?;
             if !taken.items.is_empty() {
@@ -238,6 +238,11 @@ impl Pops {
         let mut state = self.lock();
         state.last += 1;
         (state.last, state.confirmed)
+    }
+
+    /// Receipts up to this one have arrived.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.lock().confirmed
     }
 
     fn orphan(&self) -> Option<Popping<'_>> {

@@ -12,7 +12,7 @@ use ganger_rt::Outgoing;
 use ganger_shared::codec::encode;
 use ganger_shared::response::Terms;
 use ganger_shared::{
-    Block, JobRange, LeaseId, LeaseRange, Outcome, Request, RequestId, Response, SessionId,
+    Block, JobRange, LeaseId, LeaseRange, Name, Outcome, Request, RequestId, Response, SessionId,
     Settlement, SubscriptionId, limits,
 };
 
@@ -21,6 +21,7 @@ use crate::endings::Collector;
 use crate::error::{Error, ProtocolError};
 use crate::follow::Feed;
 use crate::inbox::{Inbox, Leased};
+use crate::list::Pops;
 use crate::oneshot;
 use crate::ranges::RangeSet;
 use crate::stop::{Stop, StopReason};
@@ -60,6 +61,8 @@ struct State {
     call_bytes: usize,
     settles: usize,
     listeners: BTreeMap<SubscriptionId, Listener>,
+    /// Receipts of the lists that were popped.
+    pops: BTreeMap<Name, Arc<Pops>>,
     /// Leases that the broker has not said to be over.
     held: RangeSet,
     /// Running handlers to be told when their job is to stop.
@@ -110,6 +113,7 @@ impl Session {
             call_bytes: 0,
             settles: 0,
             listeners: BTreeMap::new(),
+            pops: BTreeMap::new(),
             held: RangeSet::default(),
             running: HashMap::new(),
             told: RangeSet::default(),
@@ -335,6 +339,14 @@ impl Session {
         }
     }
 
+    pub(crate) fn pops(&self, list: &Name) -> Arc<Pops> {
+        let mut state = self.lock();
+        match state.pops.get(list) {
+            Some(pops) => Arc::clone(pops),
+            None => Arc::clone(state.pops.entry(list.clone()).or_default()),
+        }
+    }
+
     // The connection.
 
     /// What to tell the broker when a session is resumed.
@@ -359,6 +371,12 @@ impl Session {
         state.terms = terms;
         let lost = if resumed || !state.opened { Vec::new() } else { state.forget_leases() };
         state.opened = true;
+        for (list, pops) in &state.pops {
+            let receipt = pops.confirmed();
+            if receipt > 0 {
+                append(&out, &Request::Confirm { list: list.clone(), receipt });
+            }
+        }
         for (&id, call) in &state.calls {
             call.repeat(id, |frame| append(&out, frame));
         }

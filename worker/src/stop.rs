@@ -11,16 +11,17 @@ pub enum StopReason {
     Cancelled,
     /// The attempt took longer than its time limit.
     TimeLimit,
-    /// The worker is stopping and will not wait any longer; the job will run elsewhere.
-    Drained,
     /// The lease is lost: whatever the handler does from here on counts for nothing.
     LeaseLost,
+    /// The worker is stopping and will not wait any longer; the job will run elsewhere.
+    Drained,
 }
 
+/// From the weakest to the strongest.
 const REASONS: [StopReason; 4] =
-    [StopReason::Cancelled, StopReason::TimeLimit, StopReason::Drained, StopReason::LeaseLost];
+    [StopReason::Cancelled, StopReason::TimeLimit, StopReason::LeaseLost, StopReason::Drained];
 
-/// A reason that arrives at most once, except that losing the lease outranks the others.
+/// The strongest reason that was given, if any.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     /// 0 while the work is wanted, else 1 + the index of the reason.
@@ -52,6 +53,11 @@ impl Stop {
         self.until(|reason| reason != StopReason::Cancelled).await
     }
 
+    /// Waits for the worker to give up on its handlers.
+    pub(crate) async fn drained(&self) -> StopReason {
+        self.until(|reason| reason == StopReason::Drained).await
+    }
+
     async fn until(&self, wanted: impl Fn(StopReason) -> bool) -> StopReason {
         loop {
             if let Some(reason) = self.reason().filter(|&reason| wanted(reason)) {
@@ -71,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_lease_outranks_what_was_said_before_and_after() {
+    fn stronger_reason_stands_whatever_comes_before_and_after() {
         let stop = Stop::default();
         assert_eq!(stop.reason(), None);
         stop.set(StopReason::Cancelled);

@@ -356,8 +356,7 @@ impl Delivery {
     /// Done, with this result. One that is over the limit makes the job a dead letter of kind
     /// `output-too-large` instead.
     pub fn ack(self, output: impl Into<Bytes>) -> Settling {
-        let outcome = ack_or_dead(output.into(), self.client.session().output_bytes_max());
-        self.settle(outcome)
+        self.settle(Outcome::Ack { outputs: Block::one(output) })
     }
 
     /// Failed: it is tried again after its backoff, or becomes a dead letter.
@@ -385,8 +384,15 @@ impl Delivery {
         self.settle(Outcome::Release { delay_ms: millis(wait) })
     }
 
-    /// Ended in any way; an [`Outcome::Ack`] has one output.
+    /// Ended in any way; an [`Outcome::Ack`] has one output, with the limit of [`ack`](Self::ack).
     pub fn settle(mut self, outcome: Outcome) -> Settling {
+        let outcome = match outcome {
+            Outcome::Ack { outputs } => {
+                let output = outputs.iter().next().unwrap_or_default();
+                ack_or_dead(output, self.client.session().output_bytes_max())
+            }
+            outcome => outcome,
+        };
         self.settled = true;
         let settlement = Settlement { leases: LeaseRange::one(self.lease), outcome };
         let answered = self.client.session().settle(self.epoch, vec![settlement]);

@@ -1,0 +1,317 @@
+//! Runs handlers on the jobs of queues until it is told to drain.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use event_listener::{Event, listener};
+use futures_lite::future::or;
+use ganger_rt::Task;
+use ganger_shared::{LeaseId, Name};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, IntoName};
+use crate::ctx::{About, Ctx};
+use crate::error::Error;
+use crate::handler::{JobError, Router, UnknownHandler};
+use crate::stop::{Stop, StopReason};
+use crate::subscription::{Delivery, Subscription};
+
+/// How long a draining worker waits for its handlers unless told otherwise: 25 s, which leaves a
+/// supervisor that kills after 30 s some time.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Handlers at work on one or more queues.
+///
+/// ```no_run
+/// # async fn example(client: ganger_worker::Client) -> Result<(), ganger_worker::Error> {
+/// use ganger_worker::{Ctx, JobError, Worker};
+///
+/// async fn shout(text: String, _: Ctx) -> Result<String, JobError> {
+///     Ok(text.to_uppercase())
+/// }
+///
+/// let worker = Worker::new(client).queue("texts").concurrency(8).handle("shout", shout);
+/// let drainer = worker.drainer(); // for whoever decides that it is time to stop
+/// worker.run().await
+/// # }
+/// ```
+pub struct Worker {
+    client: Client,
+    queues: Vec<Result<Name, Error>>,
+    concurrency: u32,
+    prefetch: u32,
+    drain_timeout: Duration,
+    router: Router,
+    drainer: Drainer,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("queues", &self.queues)
+            .field("concurrency", &self.concurrency)
+            .field("router", &self.router)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells a [`Worker`] to finish what it has begun and to take nothing more. Clones tell the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Drainer {
+    shared: Arc<Drain>,
+}
+
+#[derive(Debug, Default)]
+struct Drain {
+    asked: std::sync::atomic::AtomicBool,
+    event: Event,
+}
+
+impl Drainer {
+    /// Has the worker drain; does not wait for it. Asking twice does nothing more.
+    pub fn drain(&self) {
+        self.shared.asked.store(true, std::sync::atomic::Ordering::Release);
+        self.shared.event.notify(usize::MAX);
+    }
+
+    async fn asked(&self) {
+        let asked = || self.shared.asked.load(std::sync::atomic::Ordering::Acquire);
+        while !asked() {
+            listener!(self.shared.event => event);
+            if asked() {
+                return;
+            }
+            event.await;
+        }
+    }
+}
+
+impl Worker {
+    /// A worker without queues and handlers, one job at a time.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            queues: Vec::new(),
+            concurrency: 1,
+            prefetch: 0,
+            drain_timeout: DRAIN_TIMEOUT,
+            router: Router::new(),
+            drainer: Drainer::default(),
+        }
+    }
+
+    /// Takes jobs from this queue too.
+    #[must_use]
+    pub fn queue(mut self, name: impl IntoName) -> Self {
+        self.queues.push(name.into_name().map_err(Error::from));
+        self
+    }
+
+    /// Runs so many jobs of each queue at once, at least 1.
+    #[must_use]
+    pub fn concurrency(mut self, jobs: u32) -> Self {
+        self.concurrency = jobs.max(1);
+        self
+    }
+
+    /// Holds so many further jobs of each queue ready. They hide the way to the broker, which pays for
+    /// handlers that take less than a millisecond, and wait for this worker although another one may
+    /// be idle; none unless set.
+    #[must_use]
+    pub const fn prefetch(mut self, jobs: u32) -> Self {
+        self.prefetch = jobs;
+        self
+    }
+
+    /// How long to wait for running handlers when draining; 25 s unless set. Then their jobs are given
+    /// back, at no cost.
+    #[must_use]
+    pub const fn drain_timeout(mut self, wait: Duration) -> Self {
+        self.drain_timeout = wait;
+        self
+    }
+
+    /// Runs jobs by these handlers, in place of all that were given before.
+    #[must_use]
+    pub fn router(mut self, router: Router) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Adds a handler: see [`Router::handle`].
+    #[must_use]
+    pub fn handle<J, U, E, F, R>(mut self, name: impl IntoName, handler: F) -> Self
+    where
+        J: DeserializeOwned,
+        U: Serialize,
+        E: Into<JobError>,
+        F: Fn(J, Ctx) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<U, E>> + Send + 'static,
+    {
+        self.router = self.router.handle(name, handler);
+        self
+    }
+
+    /// Adds a handler: see [`Router::handle_bytes`].
+    #[must_use]
+    pub fn handle_bytes<U, E, F, R>(mut self, name: impl IntoName, handler: F) -> Self
+    where
+        U: Into<Bytes>,
+        E: Into<JobError>,
+        F: Fn(Bytes, Ctx) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<U, E>> + Send + 'static,
+    {
+        self.router = self.router.handle_bytes(name, handler);
+        self
+    }
+
+    /// Adds a handler: see [`Router::blocking`].
+    #[must_use]
+    pub fn blocking<J, U, E, F>(mut self, name: impl IntoName, handler: F) -> Self
+    where
+        J: DeserializeOwned,
+        U: Serialize,
+        E: Into<JobError>,
+        F: Fn(J, Ctx) -> Result<U, E> + Send + Sync + 'static,
+    {
+        self.router = self.router.blocking(name, handler);
+        self
+    }
+
+    /// Shares state among handlers: see [`Router::state`].
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.router = self.router.state(state);
+        self
+    }
+
+    /// Says what becomes of jobs that there is no handler for.
+    #[must_use]
+    pub fn unknown_handler(mut self, policy: UnknownHandler) -> Self {
+        self.router = self.router.unknown_handler(policy);
+        self
+    }
+
+    /// What tells this worker to drain.
+    #[must_use]
+    pub fn drainer(&self) -> Drainer {
+        self.drainer.clone()
+    }
+
+    /// Works until it is told to drain, and then until the last settlement was answered.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a queue, [`Error::Name`]; [`Error::Closed`] and whatever else ended
+    /// the connection for good.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops the handlers and gives their jobs back.
+    pub async fn run(self) -> Result<(), Error> {
+        self.router.check()?;
+        if self.queues.is_empty() {
+            return Err(Error::Invalid("a worker needs a queue to take jobs from".to_owned()));
+        }
+        let crew = Arc::new(Crew { router: self.router, running: Mutex::default() });
+        let mut subscriptions = Vec::new();
+        for queue in self.queues {
+            let queue = self.client.queue(queue?)?;
+            let credit = self.concurrency.saturating_add(self.prefetch);
+            subscriptions.push(Arc::new(queue.subscribe(credit)));
+        }
+        let mut slots: Vec<Task<Result<(), Error>>> = Vec::new();
+        for subscription in &subscriptions {
+            for _ in 0..self.concurrency {
+                let (crew, subscription) = (Arc::clone(&crew), Arc::clone(subscription));
+                slots.push(ganger_rt::spawn(async move { crew.work(&subscription).await }));
+            }
+        }
+        // A slot ends by itself only with the connection, and then they all do.
+        let mut working = Box::pin(async move {
+            let mut result = Ok(());
+            for slot in slots {
+                result = result.and(slot.await);
+            }
+            result
+        });
+        let drained = async {
+            self.drainer.asked().await;
+            None
+        };
+        if let Some(result) = or(async { Some(working.as_mut().await) }, drained).await {
+            return result;
+        }
+        log::info!(running = crew.running().len(); "draining");
+        for subscription in &subscriptions {
+            subscription.unsubscribe();
+        }
+        let result = match ganger_rt::timeout(self.drain_timeout, working.as_mut()).await {
+            Ok(result) => result,
+            Err(ganger_rt::TimedOut) => {
+                crew.give_up();
+                working.await
+            }
+        };
+        self.client.settled().await;
+        result
+    }
+}
+
+/// What the slots of one worker share.
+#[derive(Debug)]
+struct Crew {
+    router: Router,
+    running: Mutex<BTreeMap<LeaseId, Arc<Stop>>>,
+}
+
+impl Crew {
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<LeaseId, Arc<Stop>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One slot: job after job, until the subscription ends.
+    async fn work(&self, subscription: &Subscription) -> Result<(), Error> {
+        while let Some(delivery) = subscription.pull().await? {
+            self.run(delivery).await;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, delivery: Delivery) {
+        let lease = delivery.lease();
+        let stop = Arc::new(Stop::default());
+        self.running().insert(lease, Arc::clone(&stop));
+        delivery.watch(&stop);
+        let (about, payload) = (About::of(&delivery), delivery.payload().clone());
+        let client = Some(delivery.client().clone());
+        log::debug!(job:% = about.job, attempt = about.attempt, handler:% = about.handler; "job starts");
+        let outcome = self.router.attempt(about, payload, &stop, client).await;
+        self.running().remove(&lease);
+        match outcome {
+            Some(outcome) => {
+                // Nobody waits for the answer: if the lease was lost, the job runs elsewhere.
+                delivery.settle(outcome);
+            }
+            None => {
+                log::warn!(job:% = delivery.job(), lease:%; "lease lost, what the handler did counts for nothing");
+                delivery.forget();
+            }
+        }
+    }
+
+    /// Has every handler stop at once.
+    fn give_up(&self) {
+        let running = self.running();
+        log::warn!(running = running.len(); "handlers did not finish in time, their jobs are given back");
+        let stops: Vec<Arc<Stop>> = running.values().map(Arc::clone).collect();
+        drop(running);
+        for stop in stops {
+            stop.set(StopReason::Drained);
+        }
+    }
+}
