@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::complaint::complain;
 use crate::limits::RUN_COUNT_MAX;
 
 /// Byte strings laid end to end in one buffer, with their sizes.
@@ -259,7 +260,7 @@ impl<'de> Deserialize<'de> for Block {
         };
         if count > RUN_COUNT_MAX {
             let error = format!("block of {count} strings is over the limit of {RUN_COUNT_MAX}");
-            return Err(serde::de::Error::custom(error));
+            return Err(complain(error));
         }
         if !fits {
             let sizes = match sizes {
@@ -267,7 +268,7 @@ impl<'de> Deserialize<'de> for Block {
                 Sizes::Each(_) => "a size each",
             };
             let error = BlockError { count, sizes, bytes: bytes.len() };
-            return Err(serde::de::Error::custom(error));
+            return Err(complain(error));
         }
         Ok(Self { count, sizes, bytes })
     }

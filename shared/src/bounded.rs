@@ -8,6 +8,8 @@ use core::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use crate::complaint::complain;
+
 /// A list of at most `MAX` entries; a longer one is refused before its entries are read.
 pub(crate) fn vec<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -26,12 +28,12 @@ where
         fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
             let declared = entries.size_hint().unwrap_or(0);
             if declared > MAX {
-                return Err(Error::invalid_length(declared, &self));
+                return Err(complain(format_args!("{declared} entries where {MAX} are allowed")));
             }
             let mut list = Vec::with_capacity(declared);
             while let Some(entry) = entries.next_element()? {
                 if list.len() == MAX {
-                    return Err(Error::invalid_length(MAX + 1, &self));
+                    return Err(complain(format_args!("more than {MAX} entries")));
                 }
                 list.push(entry);
             }
@@ -67,7 +69,7 @@ pub(crate) fn cut<'de, D: Deserializer<'de>, const MAX: usize>(
 /// and those that join neighbours may grow long.
 pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
-        0 => Err(Error::custom("a range of nothing")),
+        0 => Err(complain("a range of nothing")),
         count => Ok(count),
     }
 }

@@ -5,6 +5,8 @@
 use serde::Serialize;
 use serde::de::Deserialize;
 
+use crate::complaint;
+
 /// Bytes of the length in front of a message.
 pub const LENGTH_BYTES: usize = 4;
 
@@ -85,10 +87,25 @@ fn declared(bytes: &[u8]) -> Option<usize> {
 pub fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, CodecError> {
     let message = &frame[LENGTH_BYTES..];
     let size = message.len();
+    // One that an earlier message left behind is not about this one.
+    complaint::take();
     match postcard::take_from_bytes(message) {
         Ok((value, [])) => Ok(value),
         Ok((_, extra)) => Err(CodecError::Trailing { size, extra: extra.len() }),
-        Err(error) => Err(CodecError::Malformed { size, reason: error.to_string() }),
+        Err(error) => {
+            let reason = complaint::take().unwrap_or_else(|| plainly(error));
+            Err(CodecError::Malformed { size, reason })
+        }
+    }
+}
+
+/// The decoder's errors in words for whoever wrote the other end.
+fn plainly(error: postcard::Error) -> String {
+    match error {
+        postcard::Error::DeserializeUnexpectedEnd => "it ends too early".to_owned(),
+        postcard::Error::DeserializeBadUtf8 => "a text or name is not UTF-8".to_owned(),
+        postcard::Error::SerdeDeCustom => "a variant or value that does not exist".to_owned(),
+        other => other.to_string(),
     }
 }
 

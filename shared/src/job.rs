@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::block::Block;
 use crate::bounded;
+use crate::complaint::complain;
 use crate::id::LeaseRange;
 use crate::limits::{ERROR_BYTES_MAX, ERROR_KIND_BYTES_MAX};
 use crate::name::Name;
@@ -43,9 +44,8 @@ impl Default for Priority {
 impl<'de> Deserialize<'de> for Priority {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let level = u8::deserialize(deserializer)?;
-        Self::new(level).ok_or_else(|| {
-            serde::de::Error::custom(format_args!("priority {level} is not one of 0 to 9"))
-        })
+        Self::new(level)
+            .ok_or_else(|| complain(format_args!("priority {level} is not one of 0 to 9")))
     }
 }
 
@@ -195,7 +195,7 @@ pub enum Outcome {
         /// What failed.
         failure: Failure,
     },
-    /// Given back untouched: costs no attempt, and the jobs go to the front of their priority.
+    /// Given back untouched: costs no attempt, and the jobs keep their place.
     Release {
         /// How long they wait before they may start, in milliseconds.
         delay_ms: u64,

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod block;
 mod bounded;
 pub mod codec;
+mod complaint;
 pub mod handshake;
 pub mod id;
 pub mod job;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::complaint::complain;
 use crate::limits::NAME_BYTES_MAX;
 
 /// Segments of `A-Z a-z 0-9 . _ -` joined by `/`, at most 200 bytes in all, no segment empty, `.` or `..`.
@@ -146,7 +147,7 @@ impl<'de> Deserialize<'de> for Name {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Name, E> {
-                Name::new(text).map_err(E::custom)
+                Name::new(text).map_err(complain)
             }
         }
         deserializer.deserialize_str(Text)

@@ -88,7 +88,7 @@ pub enum Rejection {
         /// The last one.
         last: u64,
     },
-    /// The session belongs to another key, or is open on another connection.
+    /// The session belongs to another key.
     #[error("the session is not yours: it belongs to another key")]
     NotYours,
     /// The broker has no storage that keeps this promise.

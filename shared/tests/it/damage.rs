@@ -374,3 +374,16 @@ proptest! {
         prop_assert_eq!(decoded.ok(), Name::new(&text).ok());
     }
 }
+
+#[test]
+fn a_peer_at_fault_is_told_which_rule_it_broke() {
+    let refused = |name: &[u8]| {
+        let mut message = vec![u8::try_from(name.len()).unwrap()];
+        message.extend_from_slice(name);
+        decode::<Name>(&framed(&message)).unwrap_err().to_string()
+    };
+    let text = refused(b"a b");
+    assert!(text.contains("\"a b\"") && text.contains("' '"), "{text}");
+    let text = refused(b"\xff");
+    assert!(text.contains("not UTF-8"), "{text}");
+}
