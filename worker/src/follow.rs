@@ -79,6 +79,10 @@ impl Feed {
         self.arrived.notify_additional(count);
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().ended.is_none()
+    }
+
     pub(crate) fn end(&self, error: Option<Error>) {
         self.lock().ended.get_or_insert(error);
         self.arrived.notify(usize::MAX);

@@ -247,7 +247,7 @@ impl Router {
                 self.handlers.insert(name, Handler { start, blocking });
             }
             Err(error) => {
-                self.mistake.get_or_insert(error.into());
+                self.mistake.get_or_insert_with(|| error.into());
             }
         }
         self

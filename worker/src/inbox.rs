@@ -135,6 +135,10 @@ impl Inbox {
         true
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().ended.is_none()
+    }
+
     /// Forgets what was not taken: its leases are lost.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();

@@ -307,6 +307,7 @@ impl Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
+        self.feed.end(None);
         self.client.session().unlisten(self.id);
     }
 }

@@ -1,0 +1,144 @@
+//! What the broker sends, and whom it concerns.
+
+use std::sync::Arc;
+
+use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, Response};
+
+use super::{Held, Listener, Session};
+use crate::calls::Call;
+use crate::error::{Error, ProtocolError};
+use crate::inbox::Leased;
+use crate::stop::StopReason;
+
+impl Session {
+    /// Takes one frame of the broker. Answers to calls that were given up are passed over.
+    ///
+    /// # Errors
+    /// What no broker sends; the connection is of no use any more.
+    pub(crate) fn handle(&self, response: Response) -> Result<(), ProtocolError> {
+        match response {
+            Response::Accepted { request, .. }
+            | Response::Rejected { request, .. }
+            | Response::Settled { request, .. }
+            | Response::Length { request, .. }
+            | Response::Items { request, .. }
+            | Response::Cancelled { request, .. }
+            | Response::Admin { request, .. } => self.answered(request, response),
+            Response::Finished { request, jobs, ending } => {
+                let mut state = self.lock();
+                let over = state.calls.get(&request).is_some_and(|call| call.ended(jobs, &ending));
+                if over {
+                    state.take(request);
+                }
+            }
+            Response::Assign {
+                subscription,
+                first_lease,
+                attempt,
+                jobs,
+                handler,
+                deadline,
+                time_limit_ms,
+                payloads,
+            } => {
+                if payloads.count() != jobs.count || jobs.count == 0 {
+                    return Err(ProtocolError::Unexpected("an Assign without one payload per job"));
+                }
+                let leases = LeaseRange { first: first_lease, count: jobs.count };
+                let mut state = self.lock();
+                state.held.insert(leases.first.0..leases.end());
+                let held = Held { epoch: state.epoch, leases };
+                let inbox = match state.listeners.get(&subscription) {
+                    Some(Listener::Jobs(inbox)) => Some(Arc::clone(inbox)),
+                    Some(Listener::Items(_)) | None => None,
+                };
+                drop(state);
+                let run =
+                    Leased { held, attempt, jobs, handler, deadline, time_limit_ms, payloads };
+                // Nobody takes what comes for a subscription that has ended.
+                if inbox.is_none_or(|inbox| !inbox.push(run)) {
+                    self.release(held);
+                }
+            }
+            Response::Followed { subscription, start, items } => {
+                let feed = match self.lock().listeners.get(&subscription) {
+                    Some(Listener::Items(feed)) => Some(Arc::clone(feed)),
+                    Some(Listener::Jobs(_)) | None => None,
+                };
+                if let Some(feed) = feed {
+                    feed.push(start, items);
+                }
+            }
+            Response::Unsubscribed { subscription } => {
+                let listener = self.lock().listeners.remove(&subscription);
+                if let Some(listener) = listener {
+                    listener.end(None);
+                }
+            }
+            Response::CancelRun { lease, .. } => {
+                let mut state = self.lock();
+                if state.held.contains(lease.0) {
+                    state.told.insert(lease.0..lease.0.saturating_add(1));
+                }
+                if let Some(stop) = state.running.get(&lease) {
+                    stop.set(StopReason::Cancelled);
+                }
+            }
+            Response::Fenced { leases } => self.fenced(leases),
+            Response::Heartbeat => {}
+            Response::Opened { .. } | Response::Goodbye { .. } => {
+                return Err(ProtocolError::Unexpected("a second Opened"));
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&self, request: RequestId, response: Response) {
+        let mut state = self.lock();
+        let Some(call) = state.take(request) else {
+            if let Response::Rejected { rejection, .. } = response {
+                drop(state);
+                self.listener_refused(request, rejection.into());
+            }
+            return;
+        };
+        if let Some(Request::Settle { settlements, .. }) = &call.request {
+            for settlement in settlements {
+                state.release_held(settlement.leases);
+            }
+        }
+        let rest = call.answer.answer(response);
+        if let Some(answer) = rest {
+            state.keep(request, Call { request: None, answer });
+        }
+        drop(state);
+        self.room.notify(usize::MAX);
+    }
+
+    /// A follow that the broker refuses is known by the request that its frame carried.
+    fn listener_refused(&self, request: RequestId, error: Error) {
+        let mut state = self.lock();
+        let found = state.listeners.iter().find_map(|(&id, listener)| match listener {
+            Listener::Items(feed) if feed.request() == request => Some(id),
+            Listener::Items(_) | Listener::Jobs(_) => None,
+        });
+        let listener = found.and_then(|id| state.listeners.remove(&id));
+        drop(state);
+        match listener {
+            Some(listener) => listener.end(Some(error)),
+            None => log::warn!(request = request.0, error:%; "the broker refused an unknown call"),
+        }
+    }
+
+    fn fenced(&self, leases: LeaseRange) {
+        let mut state = self.lock();
+        state.release_held(leases);
+        let ids: Vec<LeaseId> =
+            state.running.range(leases.first..LeaseId(leases.end())).map(|(&id, _)| id).collect();
+        let stopped: Vec<_> = ids.iter().filter_map(|id| state.running.remove(id)).collect();
+        drop(state);
+        for stop in stopped {
+            stop.set(StopReason::LeaseLost);
+        }
+    }
+}

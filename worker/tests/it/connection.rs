@@ -1,0 +1,186 @@
+//! Coming, going, and coming back.
+
+use std::sync::{Arc, Mutex};
+
+use ganger_broker::Broker;
+use ganger_rt::Stream;
+use ganger_shared::key::Key;
+use ganger_worker::{Client, Error};
+
+use crate::support::{connect, options, run, start, with_broker};
+
+#[test]
+fn wrong_key_is_told_at_once() {
+    run(async {
+        let broker = start().await;
+        let stream = broker.connect_pipe();
+        let error = Client::over(stream, Key::generate().unwrap()).await.unwrap_err();
+        assert!(matches!(error, Error::NotAuthorised { .. }), "{error}");
+        assert_eq!(error.exit_code(), 4);
+    });
+}
+
+#[test]
+fn broker_that_is_not_there_is_told_with_its_address() {
+    run(async {
+        let key = Key::generate().unwrap();
+        let mut options = ganger_worker::Options::new("127.0.0.1:1", key);
+        options.connect_timeout = std::time::Duration::ZERO;
+        let error = Client::connect(options).await.unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    });
+}
+
+/// The client's way to a broker that can be cut, and led to another broker.
+#[derive(Clone)]
+struct Way {
+    broker: Arc<Mutex<Arc<Broker>>>,
+    last: Arc<Mutex<Option<Stream>>>,
+}
+
+impl Way {
+    fn new(broker: Arc<Broker>) -> Self {
+        Self { broker: Arc::new(Mutex::new(broker)), last: Arc::default() }
+    }
+
+    async fn client(&self) -> Client {
+        let way = self.clone();
+        let broker = Arc::clone(&self.broker.lock().unwrap());
+        let dial = move || {
+            let stream = way.broker.lock().unwrap().connect_pipe();
+            *way.last.lock().unwrap() = Some(stream.clone());
+            std::future::ready(Ok(stream))
+        };
+        Client::connect_with(options(&broker), dial).await.unwrap()
+    }
+
+    /// Breaks the connection.
+    fn cut(&self) {
+        if let Some(stream) = self.last.lock().unwrap().take() {
+            stream.close();
+        }
+    }
+}
+
+#[test]
+fn session_is_resumed_with_its_leases_after_a_broken_connection() {
+    run(async {
+        let way = Way::new(Arc::new(start().await));
+        let client = way.client().await;
+        let queue = client.queue("q").unwrap();
+        let subscription = queue.subscribe(2);
+        let first = queue.submit("1").notify().await.unwrap();
+        let held = subscription.pull().await.unwrap().unwrap();
+        way.cut();
+        // Asked while there is no connection, or on one that is broken: repeated on the next one.
+        let second = queue.submit("2").notify().await.unwrap();
+        held.ack("one").await.unwrap();
+        assert_eq!(first.result().await.unwrap(), "one");
+        let delivery = subscription.pull().await.unwrap().unwrap();
+        assert_eq!((delivery.job(), delivery.attempt()), (second.id(), 1));
+        delivery.ack("two").await.unwrap();
+        assert_eq!(second.result().await.unwrap(), "two");
+    });
+}
+
+#[test]
+fn every_job_is_done_once_however_often_the_connection_breaks() {
+    run(async {
+        let way = Way::new(Arc::new(start().await));
+        let client = way.client().await;
+        let queue = client.queue("q").unwrap();
+        let subscription = queue.subscribe(16);
+        let jobs = 300;
+        let submitting = {
+            let queue = queue.clone();
+            ganger_rt::spawn(async move {
+                let mut handles = Vec::new();
+                for n in 0..jobs {
+                    handles.push(queue.submit(n.to_string()).notify().await.unwrap());
+                }
+                handles
+            })
+        };
+        let breaking = {
+            let way = way.clone();
+            ganger_rt::spawn(async move {
+                loop {
+                    for _ in 0..40 {
+                        ganger_rt::yield_now().await;
+                    }
+                    way.cut();
+                }
+            })
+        };
+        let working = ganger_rt::spawn(async move {
+            while let Some(delivery) = subscription.pull().await.unwrap() {
+                let output = delivery.payload().clone();
+                drop(delivery.ack(output));
+            }
+        });
+        let handles = submitting.await;
+        for (n, handle) in handles.into_iter().enumerate() {
+            assert_eq!(handle.result().await.unwrap(), n.to_string());
+        }
+        drop((breaking, working));
+        let results = queue.results().unwrap();
+        assert_eq!(results.len().await.unwrap(), jobs);
+    });
+}
+
+#[test]
+fn broker_that_forgot_the_session_makes_its_leases_lost() {
+    run(async {
+        let old = Arc::new(start().await);
+        let way = Way::new(Arc::clone(&old));
+        let client = way.client().await;
+        let queue = client.queue("q").unwrap();
+        let subscription = queue.subscribe(1);
+        let job = queue.submit("1").await.unwrap();
+        let delivery = subscription.pull().await.unwrap().unwrap();
+        let key = old.key().clone();
+        let new = Broker::builder().pipes_only().key(key).start().await.unwrap();
+        *way.broker.lock().unwrap() = Arc::new(new);
+        way.cut();
+        // Any answer shows that the new broker has taken over.
+        client.list("l").unwrap().append("x").await.unwrap();
+        let lost = delivery.ack("late").await.unwrap_err();
+        assert!(matches!(lost, Error::LeaseLost { .. }), "{lost}");
+        assert!(matches!(job.result().await, Err(ganger_worker::JobFailed::Unknown { .. })));
+        // The subscription goes on at the new broker.
+        let again = queue.submit("2").await.unwrap();
+        assert_eq!(subscription.pull().await.unwrap().unwrap().job(), again.id());
+    });
+}
+
+#[test]
+fn calls_end_with_a_session_that_cannot_come_back() {
+    run(async {
+        let broker = start().await;
+        let client = connect(&broker).await;
+        let subscription = client.queue("q").unwrap().subscribe(1);
+        let waiting = ganger_rt::spawn(async move { subscription.pull().await.map(|_| ()) });
+        ganger_rt::yield_now().await;
+        broker.stop().await.unwrap();
+        let error = waiting.await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. } | Error::Closed { .. }), "{error}");
+        assert!(client.submit("q", "p").await.is_err());
+    });
+}
+
+#[test]
+fn closed_client_gives_its_leases_back() {
+    with_broker(|broker, client| async move {
+        let other = connect(&broker).await;
+        let queue = client.queue("q").unwrap();
+        let job = queue.submit("p").await.unwrap().id();
+        let subscription = queue.subscribe(1);
+        let delivery = subscription.pull().await.unwrap().unwrap();
+        client.close().await;
+        let again = other.queue("q").unwrap().subscribe(1).pull().await.unwrap().unwrap();
+        assert_eq!(again.job(), job);
+        let lost = delivery.ack("").await.unwrap_err();
+        assert!(matches!(lost, Error::Closed { .. }), "{lost}");
+    });
+}

@@ -1,0 +1,40 @@
+//! A broker in memory, and clients of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_broker::Broker;
+use ganger_worker::{Client, Options};
+
+/// Longer than any test takes; a test that hangs fails.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a test with a broker that has no port, and a client of it.
+pub(crate) fn with_broker<F: Future<Output = ()>>(test: impl FnOnce(Arc<Broker>, Client) -> F) {
+    run(async {
+        let broker = Arc::new(start().await);
+        let client = connect(&broker).await;
+        // The test's closure drops what it does not use, and the broker must outlive it.
+        test(Arc::clone(&broker), client).await;
+    });
+}
+
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let done = ganger_worker::block_on(ganger_rt::timeout(LIMIT, test));
+    done.expect("the test ends in time");
+}
+
+pub(crate) async fn start() -> Broker {
+    Broker::builder().pipes_only().start().await.expect("a broker in memory starts")
+}
+
+pub(crate) async fn connect(broker: &Broker) -> Client {
+    let stream = broker.connect_pipe();
+    Client::over(stream, broker.key().clone()).await.expect("the broker has this key")
+}
+
+/// Options that do not matter to a test.
+pub(crate) fn options(broker: &Broker) -> Options {
+    Options::new("pipe", broker.key().clone())
+}
