@@ -15,7 +15,7 @@ use crate::list::{List, ListKey};
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey};
-use crate::run::{Lease, Phase, Run, RunKey};
+use crate::run::{Lease, Phase, Run, RunKey, Watcher};
 use crate::session::{Connection, Session};
 use crate::timer::Timer;
 
@@ -36,6 +36,7 @@ impl Machine {
                 if let Some(&key) = self.queue_names.get(&queue) {
                     self.queues[key.0].pause = pause;
                     self.awake.insert(key);
+                    self.admit_waiting(key, out);
                 }
             }
             Event::ListMade { list, durability } => {
@@ -126,12 +127,11 @@ impl Machine {
     /// within the grace.
     fn session_of(&mut self, id: SessionId, key: KeyId) -> &mut Session {
         let (now, until) = (self.now, self.now + self.config.grace);
+        let used = self.numbers_used(id);
         let timers = &mut self.timers;
         self.sessions.entry(id).or_insert_with(|| {
             timers.set(until, Timer::Grace(id));
-            let mut session = Session::new(key, String::new(), now);
-            session.connection = Connection::Grace { until };
-            session
+            Session::new(key, Connection::Grace { until }, now, used)
         })
     }
 
@@ -156,7 +156,13 @@ impl Machine {
     ) {
         let results = self.results_list(queue_key, &options.results);
         if let Some(list) = results {
-            self.lists[list.0].feeders.insert(queue_key);
+            let durability = self.promise(queue_key);
+            let list = &mut self.lists[list.0];
+            if list.is_unused() {
+                // Somebody looked for it before there was anything in it.
+                list.durability = durability;
+            }
+            list.feeders.insert(queue_key);
         }
         let queue = &mut self.queues[queue_key.0];
         queue.totals.submitted += u64::from(jobs.count);
@@ -260,6 +266,7 @@ impl Machine {
         offset: u32,
         out: &mut Output,
     ) {
+        self.note_settled(key, verdict);
         let count = u64::from(self.runs[key].jobs.count);
         let totals = &mut self.queues[self.runs[key].queue.0].totals;
         match verdict {
@@ -314,14 +321,29 @@ impl Machine {
         }
     }
 
+    /// Remembers of a verdict that only a worker can have brought about that the session has
+    /// settled the leases, so that a replay knows it too.
+    fn note_settled(&mut self, key: RunKey, verdict: &Verdict) {
+        let by_worker = match verdict {
+            Verdict::Acked { .. }
+            | Verdict::Retried { fault: Fault::Handler, .. }
+            | Verdict::Dead { failure: Some((_, Fault::Handler)), .. } => true,
+            Verdict::Retried { fault: Fault::Worker, .. }
+            | Verdict::Dead { .. }
+            | Verdict::Released { .. }
+            | Verdict::Cancelled => false,
+        };
+        let run = &self.runs[key];
+        if let (true, Phase::Leased(lease), Some(leases)) = (by_worker, &run.phase, run.leases())
+            && let Some(holder) = self.sessions.get_mut(&lease.session)
+        {
+            holder.settled.add(leases);
+        }
+    }
+
     /// Tells those who wait how the jobs ended, and remembers it.
     fn finish(&mut self, run: Run, ending: Ending, out: &mut Output) {
-        let promise = self.promise(run.queue);
-        for watcher in &run.watchers {
-            let (request, ending) = (watcher.request, ending.clone());
-            let finished = Response::Finished { request, jobs: run.jobs, ending };
-            out.promise(watcher.session, promise, finished);
-        }
+        self.tell(&run, &run.watchers, &ending, out);
         self.finished.add(Finished {
             jobs: run.jobs,
             queue: run.queue,
@@ -335,10 +357,16 @@ impl Machine {
     }
 
     fn tell_dead(&mut self, key: RunKey, out: &mut Output) {
-        let promise = self.promise(self.runs[key].queue);
-        let run = &mut self.runs[key];
-        let Some(ending) = dead_ending(run) else { return };
-        for watcher in core::mem::take(&mut run.watchers) {
+        let watchers = core::mem::take(&mut self.runs[key].watchers);
+        let run = &self.runs[key];
+        if let Some(ending) = dead_ending(run) {
+            self.tell(run, &watchers, &ending, out);
+        }
+    }
+
+    fn tell(&self, run: &Run, watchers: &[Watcher], ending: &Ending, out: &mut Output) {
+        let promise = self.promise(run.queue);
+        for watcher in watchers.iter().filter(|watcher| self.is_there(watcher)) {
             let (request, ending) = (watcher.request, ending.clone());
             let finished = Response::Finished { request, jobs: run.jobs, ending };
             out.promise(watcher.session, promise, finished);

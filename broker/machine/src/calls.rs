@@ -3,7 +3,8 @@
 //! Nothing of this is in the journal: a client that comes back asks again.
 
 use ganger_shared::{
-    Block, Ending, JobId, JobRange, Name, Rejection, RequestId, Response, SessionId, SubscriptionId,
+    Block, Durability, Ending, JobId, JobRange, Name, Rejection, RequestId, Response, SessionId,
+    SubscriptionId,
 };
 
 use crate::apply::dead_ending;
@@ -13,6 +14,7 @@ use crate::list::{Follower, ItemRun, ListKey, WaitingPop};
 use crate::machine::Machine;
 use crate::numbers::Standing;
 use crate::output::Output;
+use crate::queue::QueueKey;
 use crate::run::{Phase, Watcher};
 use crate::submit::not_found;
 use crate::timer::Timer;
@@ -42,20 +44,17 @@ impl Machine {
         jobs: JobRange,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        if self.runs.overlapping(jobs).any(|key| self.runs[key].watchers.len() >= WATCHERS_MAX) {
-            let what = "waits for one job".to_owned();
-            return Err(Rejection::TooMany { what, limit: WATCHERS_MAX as u64 });
-        }
-        let mut known: Vec<(JobRange, Option<Ending>)> = Vec::new();
+        self.judge_wait(jobs)?;
+        let mut known: Vec<(JobRange, QueueKey, Option<Ending>)> = Vec::new();
         for key in self.runs.overlapping(jobs) {
             let run = &self.runs[key];
-            known.push((overlap(run.jobs, jobs), dead_ending(run)));
+            known.push((overlap(run.jobs, jobs), run.queue, dead_ending(run)));
         }
         for finished in self.finished.overlapping(jobs) {
             let part = finished.part(jobs);
-            known.extend(part.map(|(jobs, ending)| (jobs, Some(ending))));
+            known.extend(part.map(|(jobs, ending)| (jobs, finished.queue, Some(ending))));
         }
-        known.sort_by_key(|(jobs, _)| jobs.first);
+        known.sort_by_key(|(jobs, ..)| jobs.first);
         let mut next = jobs.first.seq;
         let unknown_until = |next: u64, end: u64, out: &mut Output| {
             if next < end {
@@ -65,11 +64,12 @@ impl Machine {
                 out.send(session, Response::Finished { request, jobs, ending: Ending::Unknown });
             }
         };
-        for (part, ending) in known {
+        for (part, queue, ending) in known {
             unknown_until(next, part.first.seq, out);
             next = part.end_seq();
             if let Some(ending) = ending {
-                out.send(session, Response::Finished { request, jobs: part, ending });
+                let finished = Response::Finished { request, jobs: part, ending };
+                out.promise(session, self.promise(queue), finished);
             }
         }
         unknown_until(next, jobs.end_seq(), out);
@@ -77,30 +77,61 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether there are not yet too many waits for any of `jobs`.
+    pub(crate) fn judge_wait(&self, jobs: JobRange) -> Result<(), Rejection> {
+        let watchers = |key| self.runs[key].watchers.iter();
+        let waits = |key| watchers(key).filter(|watcher| self.is_there(watcher)).count();
+        let busy = |key| watchers(key).len() >= WATCHERS_MAX && waits(key) >= WATCHERS_MAX;
+        if self.runs.overlapping(jobs).any(busy) {
+            let what = "waits for one job".to_owned();
+            return Err(Rejection::TooMany { what, limit: WATCHERS_MAX as u64 });
+        }
+        Ok(())
+    }
+
     /// Has the session told when those of `jobs` that have not ended do.
     pub(crate) fn watch(&mut self, session: SessionId, request: RequestId, jobs: JobRange) {
-        let watcher = Watcher { session, request };
+        let Some(holder) = self.sessions.get(&session) else { return };
+        let watcher = Watcher { session, connection: holder.connections, request };
         for key in self.isolate(jobs) {
-            let run = &mut self.runs[key];
-            let ended = matches!(run.phase, Phase::Dead { .. });
-            if !ended && !run.watchers.contains(&watcher) {
-                run.watchers.push(watcher);
+            let mut watchers = core::mem::take(&mut self.runs[key].watchers);
+            if !matches!(self.runs[key].phase, Phase::Dead { .. }) && !watchers.contains(&watcher) {
+                watchers.retain(|other| self.is_there(other));
+                watchers.push(watcher);
             }
+            self.runs[key].watchers = watchers;
         }
     }
 
+    /// Whether the connection that asked is still there.
+    pub(crate) fn is_there(&self, watcher: &Watcher) -> bool {
+        self.sessions
+            .get(&watcher.session)
+            .is_some_and(|session| session.connected() && session.connections == watcher.connection)
+    }
+
+    /// The list of this name, made if the configuration allows it.
     fn list_for_use(&mut self, name: &Name, out: &mut Output) -> Result<ListKey, Rejection> {
         if let Some(&key) = self.list_names.get(name) {
             return Ok(key);
         }
-        if self.config.creation == Creation::ByOperatorOnly {
-            return Err(not_found("list", name));
-        }
-        self.judge_list(name)?;
-        let durability = self.config.queue_defaults.durability;
-        self.judge_durability(durability)?;
+        let durability = self.judge_new_list(name)?;
         self.happen(Event::ListMade { list: name.clone(), durability }, out);
         self.list_names.get(name).copied().ok_or_else(|| not_found("list", name))
+    }
+
+    /// Whether a list that does not exist may be made by use, and what it then promises.
+    fn judge_new_list(&self, name: &Name) -> Result<Durability, Rejection> {
+        // A queue's results list belongs to the queue, whoever needs it first.
+        let queue = name.strip_suffix(".results").and_then(|queue| self.queue_names.get(queue));
+        if queue.is_none() && self.config.creation == Creation::ByOperatorOnly {
+            return Err(not_found("list", name));
+        }
+        self.judge_count("lists", self.lists.len())?;
+        let durability =
+            queue.map_or(self.config.queue_defaults.durability, |&queue| self.promise(queue));
+        self.judge_durability(durability)?;
+        Ok(durability)
     }
 
     pub(crate) fn append(
@@ -112,14 +143,21 @@ impl Machine {
         items: Block,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        if items.count() == 0 || seq == u64::MAX {
+        if items.count() == 0 {
             return Err(Rejection::Invalid("an append of no items".to_owned()));
         }
+        let Some(end) = seq.checked_add(1) else {
+            return Err(Rejection::Invalid(
+                "the number of an append is beyond 2^64 - 2".to_owned(),
+            ));
+        };
         self.judge_size(&items)?;
-        let standing = self.judge_numbers(session, seq, seq + 1)?;
+        let standing = self.judge_numbers(session, seq, end)?;
+        if standing == Standing::Fresh {
+            self.judge_room(name, &items)?;
+        }
         let list = self.list_for_use(name, out)?;
         if standing == Standing::Fresh {
-            self.judge_room(list, &items)?;
             let Some(key) = self.sessions.get(&session).map(|found| found.key) else {
                 return Ok(());
             };
@@ -130,21 +168,22 @@ impl Machine {
         Ok(())
     }
 
-    fn judge_room(&self, list: ListKey, items: &Block) -> Result<(), Rejection> {
-        let list = &self.lists[list.0];
+    fn judge_room(&self, name: &Name, items: &Block) -> Result<(), Rejection> {
+        let list = self.list_names.get(name).map(|key| &self.lists[key.0]);
+        let held = list.map_or((0, 0), |list| (list.held(), list.bytes()));
         let bytes = items.size_bytes() as u64;
         let full = |used, limit, unit: &str| Rejection::ListFull {
-            list: list.name.clone(),
+            list: name.clone(),
             used,
             limit,
             unit: unit.to_owned(),
         };
         let (items_max, bytes_max) = (self.config.list_items_max, self.config.list_bytes_max);
-        if list.held() + u64::from(items.count()) > items_max {
-            return Err(full(list.held(), items_max, "items"));
+        if held.0 + u64::from(items.count()) > items_max {
+            return Err(full(held.0, items_max, "items"));
         }
-        if list.bytes() + bytes > bytes_max {
-            return Err(full(list.bytes(), bytes_max, "bytes"));
+        if held.1 + bytes > bytes_max {
+            return Err(full(held.1, bytes_max, "bytes"));
         }
         if self.bytes + bytes > self.config.memory_bytes_max {
             let limit = self.config.memory_bytes_max;
@@ -159,13 +198,14 @@ impl Machine {
         pop: Pop,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        let list = self.list_for_use(&pop.list, out)?;
         if pop.receipt <= pop.confirmed {
             return Err(Rejection::Invalid(format!(
                 "receipt {} of a pop is not above the confirmed {}",
                 pop.receipt, pop.confirmed
             )));
         }
+        let list = self.list_for_use(&pop.list, out)?;
+        self.judge_pop(session, list, &pop)?;
         self.confirm(session, list, pop.confirmed, out);
         let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
         let mine = holder.popped.get(&list);
@@ -174,27 +214,37 @@ impl Machine {
             self.send_items(session, pop.request, list, items, out);
             return Ok(());
         }
-        let waiting = self.lists[list.0].pops.iter().filter(|w| w.session == session).count();
-        let limit = self.config.calls_per_session_max;
-        if waiting + mine.map_or(0, std::collections::BTreeMap::len) >= limit {
-            let what = format!("unconfirmed pops of list {}", pop.list);
-            return Err(Rejection::TooMany { what, limit: limit as u64 });
-        }
         let until = self.now.plus_millis(pop.wait_ms);
         let (request, receipt, max) = (pop.request, pop.receipt, pop.max.max(1));
-        self.lists[list.0].pops.push_back(WaitingPop { session, request, receipt, max, until });
-        self.serve_pops(list, out);
-        if self.lists[list.0]
-            .pops
-            .back()
-            .is_some_and(|w| (w.session, w.request) == (session, request))
-        {
-            if pop.wait_ms == 0 {
-                self.lists[list.0].pops.pop_back();
-                self.send_items(session, request, list, Vec::new(), out);
-            } else {
-                self.timers.set(until, Timer::Pop(list, session, request));
+        let waiting = WaitingPop { session, request, receipt, max, until };
+        if self.lists[list.0].length() > 0 {
+            // Nobody waits: what comes in goes to those who do.
+            self.serve_pop(list, waiting, out);
+        } else if pop.wait_ms == 0 {
+            self.send_items(session, request, list, Vec::new(), out);
+        } else {
+            let turn = self.lists[list.0].wait(waiting);
+            self.timers.set(until, Timer::Pop(list, turn));
+            if let Some(holder) = self.sessions.get_mut(&session) {
+                holder.pops.insert((list, receipt), turn);
             }
+        }
+        Ok(())
+    }
+
+    fn judge_pop(&self, session: SessionId, list: ListKey, pop: &Pop) -> Result<(), Rejection> {
+        let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
+        // Two answers under one receipt would be one too many to confirm.
+        if holder.pops.contains_key(&(list, pop.receipt)) {
+            return Err(Rejection::Conflict(format!(
+                "a pop of list {} with receipt {} waits already",
+                pop.list, pop.receipt
+            )));
+        }
+        let limit = self.config.calls_per_session_max;
+        if holder.is_busy(limit) {
+            let what = "subscriptions, follows and waiting pops of one session".to_owned();
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
         Ok(())
     }
@@ -208,19 +258,26 @@ impl Machine {
 
     fn serve_pops(&mut self, key: ListKey, out: &mut Output) {
         while self.lists[key.0].length() > 0 {
-            let Some(pop) = self.lists[key.0].pops.pop_front() else { return };
-            self.timers.unset(pop.until, Timer::Pop(key, pop.session, pop.request));
-            let list = &mut self.lists[key.0];
-            let items = list.take_front(u64::from(pop.max));
-            for run in &items {
-                list.unconfirmed += u64::from(run.block.count());
-                list.unconfirmed_bytes += run.block.size_bytes() as u64;
-            }
+            let Some((turn, pop)) = self.lists[key.0].pops.pop_first() else { return };
+            self.timers.unset(pop.until, Timer::Pop(key, turn));
             if let Some(holder) = self.sessions.get_mut(&pop.session) {
-                holder.popped.entry(key).or_default().insert(pop.receipt, items.clone());
+                holder.pops.remove(&(key, pop.receipt));
             }
-            self.send_items(pop.session, pop.request, key, items, out);
+            self.serve_pop(key, pop, out);
         }
+    }
+
+    fn serve_pop(&mut self, key: ListKey, pop: WaitingPop, out: &mut Output) {
+        let list = &mut self.lists[key.0];
+        let items = list.take_front(u64::from(pop.max), ANSWER_BYTES);
+        for run in &items {
+            list.unconfirmed += u64::from(run.block.count());
+            list.unconfirmed_bytes += run.block.size_bytes() as u64;
+        }
+        if let Some(holder) = self.sessions.get_mut(&pop.session) {
+            holder.popped.entry(key).or_default().insert(pop.receipt, items.clone());
+        }
+        self.send_items(pop.session, pop.request, key, items, out);
     }
 
     fn send_items(
@@ -253,6 +310,12 @@ impl Machine {
         let Some(receipts) = holder.popped.get_mut(&list) else { return };
         let later = receipts.split_off(&receipt.saturating_add(1));
         let arrived = core::mem::replace(receipts, later);
+        if receipts.is_empty() {
+            holder.popped.remove(&list);
+        }
+        if arrived.is_empty() {
+            return;
+        }
         for run in arrived.into_values().flatten() {
             self.forget_unconfirmed(list, &run);
             self.bytes -= run.block.size_bytes() as u64;
@@ -286,15 +349,12 @@ impl Machine {
         self.awake.extend(self.lists[list.0].feeders.iter().copied());
     }
 
-    pub(crate) fn pop_timed_out(
-        &mut self,
-        list: ListKey,
-        session: SessionId,
-        request: RequestId,
-        out: &mut Output,
-    ) {
-        self.lists[list.0].pops.retain(|pop| (pop.session, pop.request) != (session, request));
-        self.send_items(session, request, list, Vec::new(), out);
+    pub(crate) fn pop_timed_out(&mut self, list: ListKey, turn: u64, out: &mut Output) {
+        let Some(pop) = self.lists[list.0].pops.remove(&turn) else { return };
+        if let Some(holder) = self.sessions.get_mut(&pop.session) {
+            holder.pops.remove(&(list, pop.receipt));
+        }
+        self.send_items(pop.session, pop.request, list, Vec::new(), out);
     }
 
     pub(crate) fn range(
@@ -322,14 +382,14 @@ impl Machine {
         window: u32,
         out: &mut Output,
     ) -> Result<(), Rejection> {
+        let limit = self.config.calls_per_session_max;
+        if self.sessions.get(&session).is_some_and(|holder| holder.is_busy(limit)) {
+            let what = "subscriptions, follows and waiting pops of one session".to_owned();
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
+        }
         let list = self.list_for_use(name, out)?;
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let limit = self.config.calls_per_session_max;
-        if holder.subscriptions.len() + holder.follows.len() >= limit {
-            let what = "subscriptions and follows of one session".to_owned();
-            return Err(Rejection::TooMany { what, limit: limit as u64 });
-        }
         holder.follows.insert(subscription, list);
         let found = &mut self.lists[list.0];
         let next = found.index(start);

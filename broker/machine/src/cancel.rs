@@ -85,15 +85,11 @@ impl Machine {
         }
         let offset = u32::try_from(offset).expect("within a run, counted in u32");
         let jobs = run.jobs.part(offset, 1);
-        let (done, total, mut note) = progress;
-        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
+        let progress = std::sync::Arc::new(progress);
         for key in self.isolate(jobs) {
             if let Phase::Leased(lease) = &mut self.runs[key].phase {
-                lease.progress = Some(std::sync::Arc::new((done, total, note.clone())));
+                lease.progress = Some(std::sync::Arc::clone(&progress));
             }
         }
     }
 }
-
-/// Longest note of a progress report: 200 bytes, a line on a screen.
-const NOTE_BYTES_MAX: usize = 200;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::list::ListKey;
 use crate::machine::Machine;
-use crate::queue::{Counts, QueueKey};
+use crate::places::place;
+use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::Phase;
 use crate::session::Connection;
 use crate::timer::Timer;
@@ -34,11 +35,12 @@ impl Machine {
             match &run.phase {
                 Phase::Ready => {
                     of.ready += count;
-                    assert!(queue.ready.values().any(|&k| k == key), "{} has a place", jobs.first);
+                    assert_eq!(queue.ready.get(&place(run)), Some(&key), "place of {}", jobs.first);
                 }
                 Phase::Delayed { until } => {
                     of.delayed += count;
                     timers += 1;
+                    assert_eq!(queue.delayed.get(&(*until, jobs.first)), Some(&key));
                     assert!(self.timers.contains(*until, Timer::Due(key)), "{} is due", jobs.first);
                 }
                 Phase::Dead { at, .. } => {
@@ -74,6 +76,9 @@ impl Machine {
         timers += self.check_sessions();
         timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
         assert_eq!(timers, self.timers.len(), "timers without a reason");
+        let pops = self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
+        let known = self.sessions.values().map(|session| session.pops.len()).sum::<usize>();
+        assert_eq!(pops, known, "waiting pops");
         let list_bytes: u64 = self.lists.iter().map(crate::list::List::bytes).sum();
         let parked = self.queues.iter().flat_map(|queue| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
@@ -82,8 +87,21 @@ impl Machine {
     }
 
     fn check_queues(&self, counts: &BTreeMap<QueueKey, Counts>, bytes: &BTreeMap<QueueKey, u64>) {
+        let places = |queue: &Queue| queue.ready.len() + queue.delayed.len() + queue.dead.len();
+        assert_eq!(
+            self.queues.iter().map(places).sum::<usize>() + self.leases.len(),
+            self.runs.iter().count(),
+            "runs and places"
+        );
         for (index, queue) in self.queues.iter().enumerate() {
             let key = QueueKey(index);
+            let subscriptions = self.sessions.values().flat_map(|s| s.subscriptions.values());
+            let subscribers = subscriptions.filter(|taker| taker.queue == key).count() as u64;
+            assert_eq!(queue.subscribers, subscribers, "subscribers of {}", queue.name);
+            for submit in &queue.submits {
+                let holder = &self.sessions[&submit.jobs.first.session];
+                assert!(holder.connected() && holder.parked.contains(&key), "a parked submit");
+            }
             let expected = counts.get(&key).copied().unwrap_or_default();
             assert_eq!(queue.counts, expected, "counts of queue {}", queue.name);
             assert_eq!(
@@ -110,7 +128,7 @@ impl Machine {
         }
     }
 
-    fn held_by_list(&self, queue: &crate::queue::Queue) -> bool {
+    fn held_by_list(&self, queue: &Queue) -> bool {
         let first = queue.ready.values().next().map(|&run| &self.runs[run]);
         first.and_then(|run| run.results).is_some_and(|list| {
             let list = &self.lists[list.0];
@@ -149,16 +167,28 @@ impl Machine {
                 assert!(self.leases.contains_key(lease), "session {id} holds no lease {lease}");
             }
             for (subscription, taker) in &session.subscriptions {
-                let room = session.connected() && taker.leased < taker.credit;
+                let room = session.room(*subscription) > 0;
                 assert_eq!(taker.turn.is_some(), room, "turn of {subscription:?} of {id}");
-                let of_it = |lease: &&ganger_shared::LeaseId| {
-                    let run = &self.runs[self.leases[*lease]];
-                    matches!(&run.phase, Phase::Leased(l) if l.subscription == *subscription)
-                };
-                let leased = session.leases.iter().filter(of_it);
-                let leased: u32 = leased.map(|l| self.runs[self.leases[l]].jobs.count).sum();
-                assert_eq!(taker.leased, leased, "credit of {subscription:?} of {id}");
+                let queue = &self.queues[taker.queue.0];
+                let turn = taker.turn.map(|turn| queue.takers.get(&turn));
+                assert!(turn.is_none_or(|taker| taker == Some(&(id, *subscription))));
             }
+            let mut leased = BTreeMap::new();
+            for lease in &session.leases {
+                let run = &self.runs[self.leases[lease]];
+                let Phase::Leased(lease) = &run.phase else { panic!("{lease} is no lease") };
+                assert_eq!(lease.session, id, "holder of lease {}", lease.first);
+                *leased.entry(lease.subscription).or_default() += run.jobs.count;
+            }
+            assert_eq!(session.leased, leased, "jobs leased to {id}");
+            for (&(list, receipt), turn) in &session.pops {
+                let pop = &self.lists[list.0].pops[turn];
+                assert_eq!((pop.session, pop.receipt), (id, receipt), "a waiting pop");
+            }
+            let is_idle = session.subscriptions.is_empty()
+                && session.follows.is_empty()
+                && session.pops.is_empty();
+            assert!(session.connected() || is_idle, "calls of {id}, which is not connected");
         }
         timers
     }

@@ -48,11 +48,16 @@ impl Machine {
             self.unset_connection_timer(id);
         }
         let now = self.now;
-        let session =
-            self.sessions.entry(id).or_insert_with(|| Session::new(key, String::new(), now));
+        let used = self.numbers_used(id);
+        let session = self
+            .sessions
+            .entry(id)
+            .or_insert_with(|| Session::new(key, Connection::Open, now, used));
         session.connection = Connection::Open;
+        session.connections += 1;
         session.name = name;
         session.seen = now;
+        session.silent = false;
         let opened = Response::Opened {
             resumed,
             next_seq: session.numbers.next(),
@@ -67,35 +72,28 @@ impl Machine {
         self.release_unheld(id, held, out);
     }
 
+    /// The number below which a session that is not known any more has used numbers: what its jobs
+    /// tell that are still here. A number that names one of them must not be given to another.
+    pub(crate) fn numbers_used(&self, id: SessionId) -> u64 {
+        if self.sessions.contains_key(&id) {
+            return 0;
+        }
+        self.runs.end_seq_of(id).max(self.finished.end_seq_of(id))
+    }
+
     /// Takes back leases whose Assign was lost on the way.
     fn release_unheld(&mut self, id: SessionId, held: &[LeaseRange], out: &mut Output) {
-        let mut held: Vec<(u64, u64)> = held.iter().map(|r| (r.first.0, r.end())).collect();
-        held.sort_unstable();
+        let held = joined(held);
         for run in self.runs_leased_to(id) {
             let Some(leases) = self.runs[run].leases() else { continue };
-            let mut next = leases.first.0;
-            // The gaps that `held` leaves within the run's leases.
-            let mut gaps = Vec::new();
-            for &(start, end) in &held {
-                if end <= next || start >= leases.end() {
-                    continue;
-                }
-                if start > next {
-                    gaps.push((next, start));
-                }
-                next = end.min(leases.end());
-            }
-            if next < leases.end() {
-                gaps.push((next, leases.end()));
-            }
-            let jobs = self.runs[run].jobs;
-            for (start, end) in gaps {
+            let (jobs, at) = (self.runs[run].jobs, self.now);
+            let verdict = self.stopped(run).unwrap_or(Verdict::Released { until: at });
+            for (start, end) in gaps(&held, leases) {
                 let index = |lease: u64| {
                     u32::try_from(lease - leases.first.0).expect("within a run, counted in u32")
                 };
                 let jobs = jobs.part(index(start), index(end) - index(start));
-                let verdict = Verdict::Released { until: self.now };
-                self.happen(Event::Ended { at: self.now, jobs, verdict }, out);
+                self.happen(Event::Ended { at, jobs, verdict: verdict.clone() }, out);
             }
         }
     }
@@ -124,26 +122,46 @@ impl Machine {
         for subscription in subscriptions {
             self.unsubscribe(id, subscription);
         }
-        for (list, found) in self.lists.iter_mut().enumerate() {
-            let key = crate::list::ListKey(list);
-            for pop in found.pops.iter().filter(|pop| pop.session == id) {
-                self.timers.unset(pop.until, Timer::Pop(key, id, pop.request));
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let parked = core::mem::take(&mut session.parked);
+        for ((list, _), turn) in core::mem::take(&mut session.pops) {
+            if let Some(pop) = self.lists[list.0].pops.remove(&turn) {
+                self.timers.unset(pop.until, Timer::Pop(list, turn));
             }
-            found.pops.retain(|pop| pop.session != id);
         }
-        for queue in 0..self.queues.len() {
-            let key = crate::queue::QueueKey(queue);
-            let (mine, others) =
-                core::mem::take(&mut self.queues[queue].submits)
-                    .into_iter()
-                    .partition::<std::collections::VecDeque<_>, _>(|s| s.jobs.first.session == id);
-            self.queues[queue].submits = others;
-            for submit in &mine {
-                self.bytes -= submit.payloads.size_bytes() as u64;
-            }
-            if !mine.is_empty() {
-                self.admit_waiting(key, out);
-            }
+        for queue in parked {
+            let bytes = &mut self.bytes;
+            self.queues[queue.0].submits.retain(|submit| {
+                let stays = submit.jobs.first.session != id;
+                if !stays {
+                    *bytes -= submit.payloads.size_bytes() as u64;
+                }
+                stays
+            });
+            self.admit_waiting(queue, out);
+        }
+    }
+
+    /// Ends the connection of a client that broke the rules; its session may come back.
+    pub(crate) fn expel(&mut self, id: SessionId, reason: String, out: &mut Output) {
+        out.expelled.push((id, reason));
+        self.disconnected(id, out);
+    }
+
+    /// A frame has come.
+    pub(crate) fn sign_of_life(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.seen = self.now;
+        if core::mem::take(&mut session.silent) {
+            self.update_turns(id);
+        }
+    }
+
+    fn update_turns(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let subscriptions: Vec<SubscriptionId> = session.subscriptions.keys().copied().collect();
+        for subscription in subscriptions {
+            self.update_turn(id, subscription);
         }
     }
 
@@ -156,12 +174,13 @@ impl Machine {
         }
     }
 
-    /// The client leaves in good order.
+    /// The client leaves in good order. It has nothing to repeat, so nothing is remembered of it.
     pub(crate) fn close(&mut self, id: SessionId, out: &mut Output) {
         self.disconnected(id, out);
         self.release_unheld(id, &[], out);
+        self.put_back_popped(id, out);
         self.unset_connection_timer(id);
-        self.gone(id, out);
+        self.forget(id);
     }
 
     /// The client did not come back in time: what it ran counts as crashed.
@@ -213,7 +232,12 @@ impl Machine {
             let message = "no sign of life of its worker for the length of the lease";
             let failure = Failure::new("lease-expired", message);
             self.crashed(run, self.runs[run].jobs, failure, out);
+            // What would be leased to it again would only crash again.
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.silent = true;
+            }
         }
+        self.update_turns(id);
     }
 
     fn check_silence_at(&mut self, id: SessionId, at: Time) {
@@ -234,6 +258,37 @@ impl Machine {
         let seen = self.sessions.get(&lease.session).map_or(Time::ZERO, |session| session.seen);
         seen.max(lease.since).plus_millis(self.queues[run.queue.0].settings.lease_ms)
     }
+}
+
+/// The ranges as start to end: in order, disjoint and not touching.
+fn joined(ranges: &[LeaseRange]) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<(u64, u64)> = ranges.iter().map(|r| (r.first.0, r.end())).collect();
+    sorted.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+    for (start, end) in sorted {
+        match joined.last_mut() {
+            Some((_, last_end)) if *last_end >= start => *last_end = end.max(*last_end),
+            Some(_) | None => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+/// The parts of `leases` that are in none of `held`, which are joined.
+fn gaps(held: &[(u64, u64)], leases: LeaseRange) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
+    let mut next = leases.first.0;
+    let first = held.partition_point(|&(_, end)| end <= next);
+    for &(start, end) in held[first..].iter().take_while(|(start, _)| *start < leases.end()) {
+        if start > next {
+            gaps.push((next, start));
+        }
+        next = end;
+    }
+    if next < leases.end() {
+        gaps.push((next, leases.end()));
+    }
+    gaps
 }
 
 fn millis(span: core::time::Duration) -> u64 {

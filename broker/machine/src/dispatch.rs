@@ -8,25 +8,39 @@ use crate::event::Event;
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey};
-use crate::run::Run;
+use crate::run::{Run, RunKey};
 use crate::session::Subscription;
+
+/// What is to be done with the first ready run of a queue.
+#[expect(clippy::large_enum_variant, reason = "made and used up in the same place")]
+enum Next {
+    /// The grant, and the turn that it serves.
+    Grant(u64, Event),
+    /// Its time is over.
+    Expire(RunKey),
+}
 
 impl Machine {
     /// Hands out what can be handed out in the queues that something has happened to.
     pub(crate) fn dispatch(&mut self, out: &mut Output) {
         while let Some(queue) = self.awake.pop_first() {
-            while let Some((turn, grant)) = self.decide_grant(queue) {
-                self.happen(grant, out);
-                self.rotate(queue, turn);
+            while let Some(next) = self.decide_next(queue) {
+                match next {
+                    Next::Grant(turn, grant) => {
+                        self.happen(grant, out);
+                        self.rotate(queue, turn);
+                    }
+                    Next::Expire(run) => self.expire(run, out),
+                }
             }
             // Grants change turns, which wakes the queue; it has been looked at.
             self.awake.remove(&queue);
         }
     }
 
-    /// The next grant of a queue: its first ready run, or a fair part of it, to the subscription
-    /// whose turn it is.
-    fn decide_grant(&self, queue_key: QueueKey) -> Option<(u64, Event)> {
+    /// What is to be done with the first ready run of a queue: it, or a fair part of it, goes to
+    /// the subscription whose turn it is.
+    fn decide_next(&self, queue_key: QueueKey) -> Option<Next> {
         let queue = &self.queues[queue_key.0];
         if queue.pause.is_some() {
             return None;
@@ -34,21 +48,25 @@ impl Machine {
         let (_, &run_key) = queue.ready.first_key_value()?;
         let (&turn, &(session, subscription)) = queue.takers.first_key_value()?;
         let holder = self.sessions.get(&session)?;
-        let taker = holder.subscriptions.get(&subscription)?;
         let run = &self.runs[run_key];
-        let count = self.grant_size(queue, run, taker)?;
+        if run.expires().is_some_and(|at| at <= self.now) {
+            return Some(Next::Expire(run_key));
+        }
+        let count = self.grant_size(queue, run, holder.room(subscription))?;
         let leases = LeaseRange { first: LeaseId(self.next_lease), count };
         let jobs = run.jobs.part(0, count);
         let (at, key) = (self.now, holder.key);
-        Some((turn, Event::Granted { at, key, jobs, leases, session, subscription }))
+        let grant = Event::Granted { at, key, jobs, leases, session, subscription };
+        Some(Next::Grant(turn, grant))
     }
 
-    /// How many jobs of `run` go to `taker`; `None` while its results list is full.
-    fn grant_size(&self, queue: &Queue, run: &Run, taker: &Subscription) -> Option<u32> {
+    /// How many jobs of `run` go to a taker that has `room` for so many; `None` while its results
+    /// list is full.
+    fn grant_size(&self, queue: &Queue, run: &Run, room: u32) -> Option<u32> {
         let takers = u64::try_from(queue.takers.len()).expect("a count of things in memory");
         // An even share, so that one worker's large credit does not leave others idle.
         let share = u32::try_from(queue.counts.ready.div_ceil(takers)).unwrap_or(u32::MAX);
-        let mut count = run.jobs.count.min(taker.credit - taker.leased).min(share);
+        let mut count = run.jobs.count.min(room).min(share);
         count = count.min(self.config.assign_jobs_max);
         if let Some(list) = run.results {
             let list = &self.lists[list.0];
@@ -76,28 +94,19 @@ impl Machine {
             Ok(queue) => queue,
             Err(rejection) => {
                 let reason = format!("subscription to queue {queue}: {rejection}");
-                out.expelled.push((session, reason));
-                return;
+                return self.expel(session, reason, out);
             }
         };
-        self.drop_subscription(session, subscription);
+        self.unsubscribe(session, subscription);
+        let limit = self.config.calls_per_session_max;
         let Some(holder) = self.sessions.get_mut(&session) else { return };
-        if holder.subscriptions.len() + holder.follows.len() >= self.config.calls_per_session_max {
-            let limit = self.config.calls_per_session_max;
-            out.expelled.push((session, format!("more than {limit} subscriptions")));
-            return;
+        if holder.is_busy(limit) {
+            let reason = format!("more than {limit} subscriptions, follows and waiting pops");
+            return self.expel(session, reason, out);
         }
+        holder.subscriptions.insert(subscription, Subscription { queue, credit, turn: None });
+        self.queues[queue.0].subscribers += 1;
         // Leases that the session kept over a broken connection count against the credit.
-        let mut leased = 0;
-        for lease in &holder.leases {
-            let run = &self.runs[self.leases[lease]];
-            if matches!(&run.phase, crate::run::Phase::Leased(l) if l.subscription == subscription)
-            {
-                leased += run.jobs.count;
-            }
-        }
-        let found = Subscription { queue, credit, leased, turn: None };
-        holder.subscriptions.insert(subscription, found);
         self.update_turn(session, subscription);
     }
 
@@ -120,25 +129,23 @@ impl Machine {
         }
     }
 
+    /// Ends the subscription or follow of this number; leases stay.
     pub(crate) fn unsubscribe(&mut self, session: SessionId, subscription: SubscriptionId) {
-        self.drop_subscription(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return };
+        if let Some(gone) = holder.subscriptions.remove(&subscription) {
+            let queue = &mut self.queues[gone.queue.0];
+            queue.subscribers -= 1;
+            if let Some(turn) = gone.turn {
+                queue.takers.remove(&turn);
+            }
+        }
         if let Some(list) = holder.follows.remove(&subscription) {
             self.lists[list.0].followers.remove(&(session, subscription));
         }
     }
 
-    pub(crate) fn drop_subscription(&mut self, session: SessionId, subscription: SubscriptionId) {
-        let Some(holder) = self.sessions.get_mut(&session) else { return };
-        if let Some(gone) = holder.subscriptions.remove(&subscription)
-            && let Some(turn) = gone.turn
-        {
-            self.queues[gone.queue.0].takers.remove(&turn);
-        }
-    }
-
     /// Delayed jobs whose time has come.
-    pub(crate) fn due(&mut self, run: crate::run::RunKey, out: &mut Output) {
+    pub(crate) fn due(&mut self, run: RunKey, out: &mut Output) {
         let jobs = self.runs[run].jobs;
         self.happen(Event::Due { jobs }, out);
     }

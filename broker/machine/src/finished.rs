@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ganger_shared::{Ending, JobId, JobRange, Time};
+use ganger_shared::{Ending, JobId, JobRange, SessionId, Time};
 
 use crate::queue::QueueKey;
 
@@ -65,8 +65,10 @@ impl FinishedJobs {
         let first = finished.jobs.first;
         self.bytes += finished.output_bytes();
         self.order.push_back(first);
-        // A number is used once, so no other run starts with this job.
-        self.by_job.insert(first, finished);
+        // Only a session that was forgotten in between can use a number again.
+        if let Some(former) = self.by_job.insert(first, finished) {
+            self.bytes -= former.output_bytes();
+        }
         while self.order.len() > self.runs_max || self.bytes > self.bytes_max {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(gone) = self.by_job.remove(&oldest) {
@@ -78,6 +80,12 @@ impl FinishedJobs {
     pub(crate) fn find(&self, job: JobId) -> Option<&Finished> {
         let (_, finished) = self.by_job.range(..=job).next_back()?;
         finished.jobs.contains(job).then_some(finished)
+    }
+
+    /// The number after the highest job of `session` that is here; 0 if there is none.
+    pub(crate) fn end_seq_of(&self, session: SessionId) -> u64 {
+        let last = self.by_job.range(..=JobId { session, seq: u64::MAX }).next_back();
+        last.filter(|(job, _)| job.session == session).map_or(0, |(_, found)| found.jobs.end_seq())
     }
 
     /// The runs that have jobs of `jobs`, in order.

@@ -47,6 +47,22 @@ impl ItemRun {
         (from < to).then(|| self.part(offset(from), offset(to) - offset(from)))
     }
 
+    /// How many of its first `max` items have at most `bytes` bytes together.
+    fn fitting(&self, max: u64, bytes: usize) -> u32 {
+        let max = u32::try_from(max).unwrap_or(u32::MAX).min(self.block.count());
+        if self.block.size_bytes() <= bytes {
+            return max;
+        }
+        let mut left = bytes;
+        let sizes = self.block.slices().map(<[u8]>::len);
+        let fits = (0..max).zip(sizes).take_while(|&(_, size)| {
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        });
+        u32::try_from(fits.count()).expect("at most `max`")
+    }
+
     pub(crate) fn into_items(self) -> Items {
         Items { jobs: self.jobs, block: self.block }
     }
@@ -89,8 +105,9 @@ pub(crate) struct List {
     pub(crate) reserved: u64,
     /// Queues whose jobs send results here, to be woken when a full list has room again.
     pub(crate) feeders: BTreeSet<QueueKey>,
-    /// First come, first served.
-    pub(crate) pops: VecDeque<WaitingPop>,
+    /// By their turn: first come, first served.
+    pub(crate) pops: BTreeMap<u64, WaitingPop>,
+    next_turn: u64,
     pub(crate) followers: BTreeMap<(SessionId, SubscriptionId), Follower>,
 }
 
@@ -107,9 +124,23 @@ impl List {
             unconfirmed_bytes: 0,
             reserved: 0,
             feeders: BTreeSet::new(),
-            pops: VecDeque::new(),
+            pops: BTreeMap::new(),
+            next_turn: 0,
             followers: BTreeMap::new(),
         }
+    }
+
+    /// Whether nothing was ever appended and no job will: what it promises is still open.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.end == 0 && self.feeders.is_empty()
+    }
+
+    /// Has `pop` wait behind the others; returns its turn.
+    pub(crate) fn wait(&mut self, pop: WaitingPop) -> u64 {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.pops.insert(turn, pop);
+        turn
     }
 
     /// Items in it, those that were popped and not confirmed left out.
@@ -139,24 +170,16 @@ impl List {
         self.runs.push_back(run);
     }
 
-    /// Takes up to `max` items from the front.
-    pub(crate) fn take_front(&mut self, max: u64) -> Vec<ItemRun> {
-        let mut taken = Vec::new();
-        let mut left = max;
-        while left > 0 {
+    /// Takes items from the front: what [`range`](Self::range) finds there.
+    pub(crate) fn take_front(&mut self, max: u64, bytes_max: usize) -> Vec<ItemRun> {
+        let taken = self.range(self.start(), max, bytes_max);
+        for part in &taken {
+            self.count_out(part);
             let Some(front) = self.runs.front_mut() else { break };
-            let count = front.block.count();
-            let run = match u32::try_from(left) {
-                Ok(some) if some < count => {
-                    let part = front.part(0, some);
-                    *front = front.part(some, count - some);
-                    part
-                }
-                Ok(_) | Err(_) => self.runs.pop_front().expect("a front was just seen"),
-            };
-            left -= u64::from(run.block.count());
-            self.count_out(&run);
-            taken.push(run);
+            match front.within(part.end(), front.end()) {
+                Some(rest) => *front = rest,
+                None => drop(self.runs.pop_front()),
+            }
         }
         taken
     }
@@ -184,22 +207,47 @@ impl List {
         }
     }
 
-    /// The items from index `from` on, up to `max` of them and about `bytes_max` bytes.
+    /// The items from the first one at or behind index `from` on, with consecutive indexes: up to
+    /// `max` of them and up to `bytes_max` bytes, unless the first one alone has more.
     pub(crate) fn range(&self, from: u64, max: u64, bytes_max: usize) -> Vec<ItemRun> {
         let first = self.runs.partition_point(|run| run.end() <= from);
-        let (mut left, mut bytes) = (max, 0);
-        let mut found = Vec::new();
+        let (mut left, mut bytes_left) = (max, bytes_max);
+        let mut found: Vec<ItemRun> = Vec::new();
         for run in self.runs.range(first..) {
-            if left == 0 || bytes >= bytes_max {
+            let follows_on = found.last().is_none_or(|last| last.end() == run.start);
+            if left == 0 || !follows_on {
                 break;
             }
-            let start = run.start.max(from);
-            let Some(part) = run.within(start, start.saturating_add(left)) else { break };
-            left -= u64::from(part.block.count());
-            bytes += part.block.size_bytes();
+            let Some(rest) = run.within(from, run.end()) else { break };
+            let mut count = rest.fitting(left, bytes_left);
+            if count == 0 && found.is_empty() {
+                count = 1;
+            }
+            if count == 0 {
+                break;
+            }
+            let part = rest.part(0, count);
+            left -= u64::from(count);
+            bytes_left = bytes_left.saturating_sub(part.block.size_bytes());
             found.push(part);
+            if count < rest.block.count() {
+                break;
+            }
         }
         found
+    }
+
+    /// The stretches of consecutive indexes it holds: start and count.
+    pub(crate) fn stretches(&self) -> Vec<(u64, u64)> {
+        let mut stretches: Vec<(u64, u64)> = Vec::new();
+        for run in &self.runs {
+            let count = u64::from(run.block.count());
+            match stretches.last_mut() {
+                Some((start, so_far)) if *start + *so_far == run.start => *so_far += count,
+                Some(_) | None => stretches.push((run.start, count)),
+            }
+        }
+        stretches
     }
 
     /// The index that `start` means: negative counts from the end.
@@ -246,7 +294,7 @@ mod tests {
 
     fn shown(list: &List) -> Vec<(u64, String)> {
         let mut all = Vec::new();
-        for run in list.range(0, u64::MAX, usize::MAX) {
+        for run in &list.runs {
             for (index, item) in (run.start..).zip(run.block.slices()) {
                 all.push((index, String::from_utf8(item.to_vec()).unwrap()));
             }
@@ -270,7 +318,7 @@ mod tests {
         for max in 0..8 {
             let mut list = list_of(&[&["a", "bb"], &["c"], &["d", "e", "fff"]]);
             let before = shown(&list);
-            let taken = list.take_front(max);
+            let taken = list.take_front(max, usize::MAX);
             assert_eq!(list.length(), 6 - max.min(6));
             for run in taken.into_iter().rev() {
                 list.put_back(run);
@@ -283,10 +331,28 @@ mod tests {
     #[test]
     fn a_range_starts_at_its_index_and_a_negative_one_counts_from_the_end() {
         let mut list = list_of(&[&["a", "b"], &["c", "d"]]);
-        list.take_front(1);
+        list.take_front(1, usize::MAX);
         assert_eq!(list.index(-2), 2);
         assert_eq!(list.index(-9), 0);
         let found = list.range(list.index(-3), 2, usize::MAX);
         assert_eq!(found.iter().map(|run| run.start).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_range_ends_at_its_bytes_within_a_run_but_has_at_least_one_item() {
+        let list = list_of(&[&["aaaa", "bb", "cc"], &["d"]]);
+        let ends = |bytes_max| list.range(0, 9, bytes_max).last().map(ItemRun::end);
+        assert_eq!([0, 4, 5, 6, 8, 9].map(ends), [1, 1, 1, 2, 3, 4].map(Some));
+    }
+
+    #[test]
+    fn a_range_ends_where_indexes_are_missing() {
+        let mut list = list_of(&[&["a"], &["b"], &["c"], &["d"]]);
+        let first = list.take_front(1, usize::MAX).remove(0);
+        list.take_front(1, usize::MAX);
+        list.put_back(first);
+        assert_eq!(list.stretches(), [(0, 1), (2, 2)]);
+        assert_eq!(list.take_front(9, usize::MAX).len(), 1);
+        assert_eq!(list.take_front(9, usize::MAX).len(), 2);
     }
 }

@@ -11,7 +11,7 @@ use ganger_shared::{
 use smallvec::SmallVec;
 
 use crate::command::Command;
-use crate::config::Config;
+use crate::config::{Available, Config};
 use crate::event::Event;
 use crate::finished::FinishedJobs;
 use crate::list::{List, ListKey};
@@ -109,14 +109,14 @@ impl Machine {
     }
 
     fn request(&mut self, session: SessionId, request: Request, out: &mut Output) {
-        match self.sessions.get_mut(&session) {
-            Some(found) if found.connected() => found.seen = self.now,
-            Some(_) | None => return,
+        if !self.sessions.get(&session).is_some_and(Session::connected) {
+            return;
         }
+        self.sign_of_life(session);
         match request {
             Request::Open { .. } => {
                 let reason = "the session is open already; Open is the first frame and sent once";
-                out.expelled.push((session, reason.to_owned()));
+                self.expel(session, reason.to_owned(), out);
             }
             Request::Heartbeat => out.send(session, Response::Heartbeat),
             Request::Submit { request, queue, first_seq, options, payloads, when_full, notify } => {
@@ -191,9 +191,7 @@ impl Machine {
                 Timer::Grace(session) => self.grace_over(session, out),
                 Timer::Silence(session) => self.check_silence(session, out),
                 Timer::Forget(session) => self.forget(session),
-                Timer::Pop(list, session, request) => {
-                    self.pop_timed_out(list, session, request, out);
-                }
+                Timer::Pop(list, turn) => self.pop_timed_out(list, turn, out),
             }
         }
     }
@@ -237,6 +235,14 @@ impl Machine {
         }
     }
 
+    /// What an answer promises that rests on events of any earlier step.
+    pub(crate) const fn strongest_promise(&self) -> Durability {
+        match self.config.available {
+            Available::All => Durability::Strict,
+            Available::MemoryOnly { .. } => Durability::Memory,
+        }
+    }
+
     /// What an answer about `queue` promises.
     pub(crate) fn promise(&self, queue: QueueKey) -> Durability {
         self.queues[queue.0].settings.durability
@@ -263,7 +269,12 @@ impl Machine {
 }
 
 /// Tells the session if its request was refused.
-fn reject(session: SessionId, request: RequestId, result: Result<(), Rejection>, out: &mut Output) {
+pub(crate) fn reject(
+    session: SessionId,
+    request: RequestId,
+    result: Result<(), Rejection>,
+    out: &mut Output,
+) {
     if let Err(rejection) = result {
         out.send(session, Response::Rejected { request, rejection });
     }

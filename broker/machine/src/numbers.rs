@@ -42,6 +42,11 @@ pub(crate) enum Standing {
 }
 
 impl Numbers {
+    /// Of a session that may have used any number below `next` before it was forgotten.
+    pub(crate) const fn starting_at(next: u64) -> Self {
+        Self { next, gaps: BTreeMap::new(), floor: next }
+    }
+
     pub(crate) const fn next(&self) -> u64 {
         self.next
     }

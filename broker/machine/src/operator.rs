@@ -139,13 +139,7 @@ impl Machine {
     }
 
     fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {
-        let waiting: Vec<RunKey> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.queue == key)
-            .filter(|(_, run)| matches!(run.phase, Phase::Ready | Phase::Delayed { .. }))
-            .map(|(key, _)| key)
-            .collect();
+        let waiting: Vec<RunKey> = self.queues[key.0].waiting().collect();
         let count = self.count(&waiting);
         for jobs in self.ranges(&waiting) {
             self.happen(Event::Ended { at: self.now, jobs, verdict: Verdict::Cancelled }, out);
@@ -155,11 +149,13 @@ impl Machine {
 
     fn purge_list(&mut self, key: ListKey, out: &mut Output) -> u64 {
         let list = &self.lists[key.0];
-        let (count, start, end) = (list.length(), list.start(), list.end);
-        let name = list.name.clone();
-        self.happen(Event::Removed { list: name, start, count: end - start }, out);
+        let (length, name) = (list.length(), list.name.clone());
+        // What was popped lies between the stretches: it can come back, and stays on record.
+        for (start, count) in list.stretches() {
+            self.happen(Event::Removed { list: name.clone(), start, count }, out);
+        }
         self.wake_feeders(key);
-        count
+        length
     }
 
     /// The runs of dead letters that `which` means.
@@ -220,10 +216,8 @@ impl Machine {
     fn queue_info(&self, key: QueueKey) -> QueueInfo {
         let queue = &self.queues[key.0];
         let credit = queue.takers.values().filter_map(|(session, subscription)| {
-            let taker = self.sessions.get(session)?.subscriptions.get(subscription)?;
-            Some(u64::from(taker.credit - taker.leased))
+            Some(u64::from(self.sessions.get(session)?.room(*subscription)))
         });
-        let subscribers = self.sessions.values().flat_map(|s| s.subscriptions.values());
         let first = queue.ready.values().next().map(|&run| &self.runs[run]);
         let full = first.and_then(|run| run.results).map(|list| &self.lists[list.0]);
         let full = full.filter(|list| {
@@ -240,9 +234,10 @@ impl Machine {
             dead: queue.counts.dead,
             bytes: queue.bytes,
             submits_waiting: queue.submits.len() as u64,
-            subscribers: subscribers.filter(|taker| taker.queue == key).count() as u64,
+            subscribers: queue.subscribers,
             credit: credit.sum(),
-            oldest_ready: queue.ready.values().map(|&run| self.runs[run].submitted).min(),
+            // Of those whose turn is next: to look at all would take too long.
+            oldest_ready: queue.heads().map(|run| self.runs[run].submitted).min(),
             held_by_list: full.map(|list| list.name.clone()),
             submitted: queue.totals.submitted,
             acked: queue.totals.acked,

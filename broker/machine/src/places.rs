@@ -10,7 +10,7 @@ use crate::queue::{Place, Queue, QueueKey};
 use crate::run::{Phase, Run, RunKey};
 use crate::timer::Timer;
 
-fn place(run: &Run) -> Place {
+pub(crate) fn place(run: &Run) -> Place {
     Place { patience: 9 - run.options.priority.level(), order: run.order, job: run.jobs.first }
 }
 
@@ -38,7 +38,10 @@ impl Machine {
                 queue.ready.insert(place(run), key);
                 self.awake.insert(run.queue);
             }
-            Phase::Delayed { until } => self.timers.set(*until, Timer::Due(key)),
+            Phase::Delayed { until } => {
+                queue.delayed.insert((*until, run.jobs.first), key);
+                self.timers.set(*until, Timer::Due(key));
+            }
             Phase::Dead { at, .. } => {
                 queue.dead.insert((*at, run.jobs.first), key);
             }
@@ -50,9 +53,7 @@ impl Machine {
                 let (session, subscription) = (lease.session, lease.subscription);
                 if let Some(holder) = self.sessions.get_mut(&session) {
                     holder.leases.insert(lease.first);
-                    if let Some(found) = holder.subscriptions.get_mut(&subscription) {
-                        found.leased += count;
-                    }
+                    *holder.leased.entry(subscription).or_default() += count;
                 }
                 self.update_turn(session, subscription);
             }
@@ -72,7 +73,10 @@ impl Machine {
             Phase::Ready => {
                 queue.ready.remove(&place(run));
             }
-            Phase::Delayed { until } => self.timers.unset(*until, Timer::Due(key)),
+            Phase::Delayed { until } => {
+                queue.delayed.remove(&(*until, run.jobs.first));
+                self.timers.unset(*until, Timer::Due(key));
+            }
             Phase::Dead { at, .. } => {
                 queue.dead.remove(&(*at, run.jobs.first));
             }
@@ -88,8 +92,11 @@ impl Machine {
                 let (session, subscription) = (lease.session, lease.subscription);
                 if let Some(holder) = self.sessions.get_mut(&session) {
                     holder.leases.remove(&lease.first);
-                    if let Some(found) = holder.subscriptions.get_mut(&subscription) {
-                        found.leased -= count;
+                    let leased = holder.leased.get_mut(&subscription);
+                    let leased = leased.expect("a lease was counted as it began");
+                    *leased -= count;
+                    if *leased == 0 {
+                        holder.leased.remove(&subscription);
                     }
                 }
                 self.update_turn(session, subscription);
@@ -136,10 +143,9 @@ impl Machine {
     /// Gives a subscription a turn among its queue's takers if it has room, and takes it away if not.
     pub(crate) fn update_turn(&mut self, session: SessionId, subscription: SubscriptionId) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
-        let connected = holder.connected();
+        let room = holder.room(subscription) > 0;
         let Some(found) = holder.subscriptions.get_mut(&subscription) else { return };
         let queue = &mut self.queues[found.queue.0];
-        let room = connected && found.leased < found.credit;
         match found.turn {
             None if room => {
                 queue.takers.insert(queue.next_turn, (session, subscription));

@@ -68,8 +68,12 @@ pub(crate) struct Queue {
     pub(crate) settings: QueueSettings,
     pub(crate) pause: Option<(Pause, String)>,
     pub(crate) ready: BTreeMap<Place, RunKey>,
+    /// By the time they are due.
+    pub(crate) delayed: BTreeMap<(Time, JobId), RunKey>,
     /// Dead letters, oldest death first.
     pub(crate) dead: BTreeMap<(Time, JobId), RunKey>,
+    /// Subscriptions of connected sessions.
+    pub(crate) subscribers: u64,
     /// Subscriptions with room, by their turn.
     pub(crate) takers: BTreeMap<u64, (SessionId, SubscriptionId)>,
     pub(crate) next_turn: u64,
@@ -93,7 +97,9 @@ impl Queue {
             settings,
             pause: None,
             ready: BTreeMap::new(),
+            delayed: BTreeMap::new(),
             dead: BTreeMap::new(),
+            subscribers: 0,
             takers: BTreeMap::new(),
             next_turn: 0,
             next_order: 0,
@@ -125,13 +131,49 @@ impl Queue {
         order
     }
 
-    /// The bound that `count` more jobs of `bytes` bytes would pass: used, limit, unit.
-    pub(crate) fn bound_passed(&self, count: u64, bytes: u64) -> Option<(u64, u64, &'static str)> {
-        let jobs = self.counts.all();
-        if jobs + count > self.settings.jobs_max {
-            Some((jobs, self.settings.jobs_max, "jobs"))
-        } else if self.bytes + bytes > self.settings.bytes_max {
-            Some((self.bytes, self.settings.bytes_max, "bytes"))
+    /// What it holds, as its settings bound it.
+    pub(crate) const fn size(&self) -> Size {
+        Size { jobs: self.counts.all(), bytes: self.bytes }
+    }
+
+    /// The runs of the jobs that wait, ready ones first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = RunKey> {
+        self.ready.values().chain(self.delayed.values()).copied()
+    }
+
+    /// For each priority that has ready jobs, the run whose turn is next.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = RunKey> {
+        (0..10).filter_map(|patience| {
+            let first = JobId { session: SessionId(0), seq: 0 };
+            let from = Place { patience, order: 0, job: first };
+            let (place, &run) = self.ready.range(from..).next()?;
+            (place.patience == patience).then_some(run)
+        })
+    }
+}
+
+/// Jobs and their payload bytes: what a queue holds, or what is to be added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) jobs: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Size {
+    pub(crate) fn of(payloads: &Block) -> Self {
+        Self { jobs: u64::from(payloads.count()), bytes: payloads.size_bytes() as u64 }
+    }
+
+    /// The bound of `settings` that `more` on top of this would pass: used, limit, unit.
+    pub(crate) const fn bound_passed(
+        self,
+        more: Self,
+        settings: &QueueSettings,
+    ) -> Option<(u64, u64, &'static str)> {
+        if self.jobs.saturating_add(more.jobs) > settings.jobs_max {
+            Some((self.jobs, settings.jobs_max, "jobs"))
+        } else if self.bytes.saturating_add(more.bytes) > settings.bytes_max {
+            Some((self.bytes, settings.bytes_max, "bytes"))
         } else {
             None
         }

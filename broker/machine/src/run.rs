@@ -37,6 +37,8 @@ pub(crate) struct RunKey(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watcher {
     pub(crate) session: SessionId,
+    /// Which of the session's connections asked; the wait ends with it.
+    pub(crate) connection: u64,
     pub(crate) request: RequestId,
 }
 
@@ -176,6 +178,13 @@ impl Runs {
         let start = self.find(jobs.first).map_or(jobs.first, |key| self[key].jobs.first);
         let end = JobId { session: jobs.first.session, seq: jobs.end_seq() };
         self.by_job.range(start..end.max(start)).map(|(_, &key)| key)
+    }
+
+    /// The number after the highest job of `session`; 0 if there is none.
+    pub(crate) fn end_seq_of(&self, session: SessionId) -> u64 {
+        let last = self.by_job.range(..=JobId { session, seq: u64::MAX }).next_back();
+        last.filter(|(job, _)| job.session == session)
+            .map_or(0, |(_, &key)| self[key].jobs.end_seq())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RunKey, &Run)> {

@@ -11,9 +11,10 @@ use crate::list::{ItemRun, ListKey};
 use crate::numbers::Numbers;
 use crate::queue::QueueKey;
 
-/// Ranges of settled leases that a session may have in memory: 1,024. Leases of one session are
-/// settled nearly in order, so that ranges join and a few are enough.
-const SETTLED_MAX: usize = 1_024;
+/// Ranges of settled leases that are remembered of a session: 4,096, about 100 KB. Leases of one
+/// Assign join into one range, those of different ones only if no other session was served in
+/// between; so this is how many Assigns a client can have settled and not yet know of it.
+const SETTLED_MAX: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -21,17 +22,27 @@ pub(crate) struct Session {
     pub(crate) key: KeyId,
     pub(crate) name: String,
     pub(crate) connection: Connection,
+    /// Counts its connections, so that what belongs to an earlier one is told from what is current.
+    pub(crate) connections: u64,
     /// Its last sign of life.
     pub(crate) seen: Time,
+    /// Its leases have expired, and it gets no more before its next sign of life.
+    pub(crate) silent: bool,
     pub(crate) numbers: Numbers,
     /// The first lease of each run that it holds.
     pub(crate) leases: BTreeSet<LeaseId>,
+    /// How many jobs are leased to each subscription, also to those that have ended.
+    pub(crate) leased: BTreeMap<SubscriptionId, u32>,
     /// When it is checked for silence; set while it holds leases.
     pub(crate) silence_check: Option<Time>,
     pub(crate) settled: SettledLeases,
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// Lists it follows, so that the follows end with the connection.
     pub(crate) follows: BTreeMap<SubscriptionId, ListKey>,
+    /// The turns of its pops that wait, by list and receipt.
+    pub(crate) pops: BTreeMap<(ListKey, u64), u64>,
+    /// Where submits of it may be waiting for room.
+    pub(crate) parked: BTreeSet<QueueKey>,
     /// Items it has popped and not confirmed, by list and receipt.
     pub(crate) popped: BTreeMap<ListKey, BTreeMap<u64, Vec<ItemRun>>>,
 }
@@ -56,25 +67,29 @@ pub(crate) struct Subscription {
     pub(crate) queue: QueueKey,
     /// Jobs that may be leased to it at once.
     pub(crate) credit: u32,
-    /// Jobs that are.
-    pub(crate) leased: u32,
     /// Its turn among the queue's takers, while it has room.
     pub(crate) turn: Option<u64>,
 }
 
 impl Session {
-    pub(crate) fn new(key: KeyId, name: String, now: Time) -> Self {
+    /// `used` is the number below which it may have used any in a former life.
+    pub(crate) fn new(key: KeyId, connection: Connection, now: Time, used: u64) -> Self {
         Self {
             key,
-            name,
-            connection: Connection::Open,
+            name: String::new(),
+            connection,
+            connections: 0,
             seen: now,
-            numbers: Numbers::default(),
+            silent: false,
+            numbers: Numbers::starting_at(used),
             leases: BTreeSet::new(),
+            leased: BTreeMap::new(),
             silence_check: None,
             settled: SettledLeases::default(),
             subscriptions: BTreeMap::new(),
             follows: BTreeMap::new(),
+            pops: BTreeMap::new(),
+            parked: BTreeSet::new(),
             popped: BTreeMap::new(),
         }
     }
@@ -82,6 +97,20 @@ impl Session {
     /// Whether responses reach the client.
     pub(crate) fn connected(&self) -> bool {
         self.connection == Connection::Open
+    }
+
+    /// How many more jobs the subscription may be given.
+    pub(crate) fn room(&self, subscription: SubscriptionId) -> u32 {
+        let Some(found) = self.subscriptions.get(&subscription) else { return 0 };
+        if !self.connected() || self.silent {
+            return 0;
+        }
+        found.credit.saturating_sub(self.leased.get(&subscription).copied().unwrap_or(0))
+    }
+
+    /// Whether it has as many subscriptions, follows and waiting pops as it may have.
+    pub(crate) fn is_busy(&self, calls_max: usize) -> bool {
+        self.subscriptions.len() + self.follows.len() + self.pops.len() >= calls_max
     }
 }
 
@@ -112,9 +141,45 @@ impl SettledLeases {
         }
     }
 
-    pub(crate) fn contains(&self, lease: LeaseId) -> bool {
-        let before = self.ranges.range(..=lease.0).next_back();
-        before.is_some_and(|(_, &end)| lease.0 < end)
+    /// Those of `leases`, given as start to end, that are not here: joined and in order.
+    pub(crate) fn without(&self, mut leases: Vec<(u64, u64)>) -> Vec<LeaseRange> {
+        leases.sort_unstable();
+        let mut missing = Vec::new();
+        let mut at = 0;
+        for (start, end) in leases {
+            at = at.max(start);
+            while at < end {
+                match self.ranges.range(..=at).next_back() {
+                    Some((_, &settled_end)) if settled_end > at => at = settled_end,
+                    Some(_) | None => {
+                        let next = self.ranges.range(at..end).next();
+                        let until = next.map_or(end, |(&settled, _)| settled);
+                        join(&mut missing, at, until);
+                        at = until;
+                    }
+                }
+            }
+        }
+        missing
+    }
+}
+
+/// Adds the leases `start .. end` behind all others.
+fn join(ranges: &mut Vec<LeaseRange>, start: u64, end: u64) {
+    let mut start = start;
+    while start < end {
+        let left = u32::try_from(end - start).unwrap_or(u32::MAX);
+        match ranges.last_mut() {
+            Some(last) if last.end() == start && last.count < u32::MAX => {
+                let count = left.min(u32::MAX - last.count);
+                last.count += count;
+                start += u64::from(count);
+            }
+            Some(_) | None => {
+                ranges.push(LeaseRange { first: LeaseId(start), count: left });
+                start += u64::from(left);
+            }
+        }
     }
 }
 
@@ -130,7 +195,20 @@ mod tests {
         settled.add(range(20, 5));
         settled.add(range(15, 5));
         assert_eq!(settled.ranges, BTreeMap::from([(10, 25)]));
-        assert!(settled.contains(LeaseId(10)) && settled.contains(LeaseId(24)));
-        assert!(!settled.contains(LeaseId(9)) && !settled.contains(LeaseId(25)));
+        assert_eq!(settled.without(vec![(10, 25)]), []);
+        assert_eq!(settled.without(vec![(24, 26), (9, 11)]), [range(9, 1), range(25, 1)]);
+        assert_eq!(settled.without(vec![(0, 5), (3, 8), (8, 9)]), [range(0, 9)]);
+    }
+
+    #[test]
+    fn a_claim_to_every_lease_is_answered_with_few_ranges() {
+        let range = |first, count| LeaseRange { first: LeaseId(first), count };
+        let mut settled = SettledLeases::default();
+        settled.add(range(7, 1));
+        let all = vec![(0, u64::from(u32::MAX)); 1_000];
+        let lost = settled.without(all);
+        assert_eq!(lost, [range(0, 7), range(8, u32::MAX - 8)]);
+        let beyond = settled.without(vec![(8, 8 + (3 << 32))]);
+        assert_eq!(beyond.iter().map(|r| u64::from(r.count)).sum::<u64>(), 3 << 32);
     }
 }

@@ -13,14 +13,16 @@
 //! Of a job that was told to stop, every outcome but an ack is its end.
 
 use ganger_shared::{
-    Block, DeathReason, Failure, JobId, LeaseId, LeaseRange, Outcome, Rejection, RequestId,
-    Response, SessionId, Settlement,
+    Block, DeathReason, Durability, Failure, JobId, JobRange, LeaseId, LeaseRange, Outcome,
+    Rejection, RequestId, Response, SessionId, Settlement,
 };
+use smallvec::SmallVec;
 
 use crate::event::{Event, Fault, StopCause, Verdict};
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::run::{Phase, Run, RunKey};
+use crate::session::SettledLeases;
 
 impl Machine {
     pub(crate) fn settle(
@@ -33,27 +35,27 @@ impl Machine {
         for settlement in &settlements {
             self.judge_settlement(settlement)?;
         }
-        let mut lost = Vec::new();
-        let mut promise = ganger_shared::Durability::Memory;
-        for settlement in settlements {
-            let Settlement { leases, outcome } = settlement;
+        // Start and end of what the session does not hold: it settled it before, or lost it.
+        let mut not_held = Vec::new();
+        let mut promise = Durability::Memory;
+        for Settlement { leases, outcome } in settlements {
             let mut next = leases.first.0;
-            while next < leases.end() {
-                let rest = LeaseRange {
-                    first: LeaseId(next),
-                    count: u32::try_from(leases.end() - next).unwrap_or(u32::MAX),
-                };
-                let (part, run) = self.next_part(session, rest);
-                let offset = u32::try_from(next - leases.first.0).unwrap_or(u32::MAX);
-                match run {
-                    Some(run) => {
-                        promise = promise.max(self.promise(self.runs[run].queue));
-                        self.end_attempt(run, part, outcome.clone(), offset, out);
-                    }
-                    None => self.note_lost(session, part, &mut lost),
-                }
+            for (run, part) in self.held_within(session, leases) {
+                not_held.push((next, part.first.0));
                 next = part.end();
+                promise = promise.max(self.promise(self.runs[run].queue));
+                let offset = part.first.0 - leases.first.0;
+                let offset = u32::try_from(offset).expect("within a range, counted in u32");
+                self.end_attempt(run, part, outcome.clone(), offset, out);
             }
+            not_held.push((next, leases.end()));
+        }
+        not_held.retain(|(start, end)| start < end);
+        let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
+        let lost = holder.settled.without(not_held.clone());
+        if SettledLeases::default().without(not_held) != lost {
+            // What was settled before may not be safe yet.
+            promise = self.strongest_promise();
         }
         out.promise(session, promise, Response::Settled { request, lost });
         Ok(())
@@ -74,42 +76,17 @@ impl Machine {
         Ok(())
     }
 
-    /// The first leases of `leases` that share a fate: those of one run of this session, or those
-    /// up to the next such run.
-    fn next_part(&self, session: SessionId, leases: LeaseRange) -> (LeaseRange, Option<RunKey>) {
-        let count =
-            |end: u64| u32::try_from(end - leases.first.0).expect("within a range, counted in u32");
-        let mine = |key: RunKey| match &self.runs[key].phase {
-            Phase::Leased(lease) => lease.session == session,
-            Phase::Ready | Phase::Delayed { .. } | Phase::Dead { .. } => false,
-        };
-        let covering = self.leases.range(..=leases.first).next_back().and_then(|(_, &key)| {
-            let range = self.runs[key].leases()?;
-            (range.end() > leases.first.0).then_some((key, range))
-        });
-        if let Some((key, range)) = covering {
-            let part = leases.part(0, count(range.end().min(leases.end())));
-            return (part, mine(key).then_some(key));
-        }
-        let end = LeaseId(leases.end());
-        let next = self.leases.range(leases.first..end).next();
-        let end = next.map_or_else(|| leases.end(), |(first, _)| first.0);
-        (leases.part(0, count(end)), None)
-    }
-
-    /// Leases that are not the session's: settled by it before, or lost.
-    fn note_lost(&self, session: SessionId, part: LeaseRange, lost: &mut Vec<LeaseRange>) {
-        let Some(settled) = self.sessions.get(&session).map(|found| &found.settled) else { return };
-        // The settled part of a repeated settlement is usually all of it.
-        for id in part.first.0..part.end() {
-            if settled.contains(LeaseId(id)) {
-                continue;
-            }
-            match lost.last_mut() {
-                Some(last) if last.end() == id => last.count += 1,
-                Some(_) | None => lost.push(LeaseRange::one(LeaseId(id))),
-            }
-        }
+    /// Those of `leases` that the session holds, run by run and in order.
+    fn held_within(
+        &self,
+        session: SessionId,
+        leases: LeaseRange,
+    ) -> SmallVec<[(RunKey, LeaseRange); 1]> {
+        let Some(holder) = self.sessions.get(&session) else { return SmallVec::new() };
+        let before = holder.leases.range(..leases.first).next_back();
+        let within = holder.leases.range(leases.first..LeaseId(leases.end()));
+        let runs = before.into_iter().chain(within).map(|first| self.leases[first]);
+        runs.filter_map(|run| Some((run, overlap(self.runs[run].leases()?, leases)?))).collect()
     }
 
     /// Ends the leases `part` of the run by a worker's outcome; `offset` is where they stand in the
@@ -150,16 +127,17 @@ impl Machine {
             }
             Outcome::Crash { failure } => self.crashed(key, jobs, failure, out),
             Outcome::Nack { failure, retry_after_ms } => {
-                // Each job has a wait of its own, unless the handler chose one for all.
-                let each = if retry_after_ms.is_some() { jobs.count } else { 1 };
-                let mut done = 0;
-                while done < jobs.count {
-                    let jobs = jobs.part(done, each);
-                    let key = self.runs.find(jobs.first);
-                    let Some(key) = key else { return };
-                    let verdict = self.nacked(key, jobs.first, &failure, retry_after_ms);
+                let verdict = self.nacked(key, jobs.first, &failure, retry_after_ms);
+                // Each job waits for a time of its own, unless the handler chose one for all.
+                let is_retried = matches!(verdict, Verdict::Retried { .. });
+                if !is_retried || retry_after_ms.is_some() {
+                    return self.happen(Event::Ended { at, jobs, verdict }, out);
+                }
+                for job in jobs.iter() {
+                    let Some(key) = self.runs.find(job) else { return };
+                    let verdict = self.nacked(key, job, &failure, retry_after_ms);
+                    let jobs = JobRange::one(job);
                     self.happen(Event::Ended { at, jobs, verdict }, out);
-                    done += each;
                 }
             }
         }
@@ -197,7 +175,7 @@ impl Machine {
     pub(crate) fn crashed(
         &mut self,
         key: RunKey,
-        jobs: ganger_shared::JobRange,
+        jobs: JobRange,
         failure: Failure,
         out: &mut Output,
     ) {
@@ -223,6 +201,13 @@ impl Machine {
             StopCause::Deadline => Verdict::Dead { reason: DeathReason::Deadline, failure: None },
         })
     }
+}
+
+/// The leases in both ranges, if there are any.
+fn overlap(a: LeaseRange, b: LeaseRange) -> Option<LeaseRange> {
+    let (from, to) = (a.first.0.max(b.first.0), a.end().min(b.end()));
+    let count = u32::try_from(to.checked_sub(from)?).expect("within a range, counted in u32");
+    (count > 0).then_some(LeaseRange { first: LeaseId(from), count })
 }
 
 fn part_of(outputs: Block, offset: u32, count: u32) -> Block {

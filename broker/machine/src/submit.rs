@@ -11,10 +11,10 @@ use ganger_shared::{
 
 use crate::config::{Available, Creation};
 use crate::event::Event;
-use crate::machine::Machine;
+use crate::machine::{Machine, reject};
 use crate::numbers::Standing;
 use crate::output::Output;
-use crate::queue::{QueueKey, WaitingSubmit};
+use crate::queue::{Queue, QueueKey, Size, WaitingSubmit};
 
 /// The fields of a Submit.
 pub(crate) struct Submit {
@@ -45,11 +45,7 @@ impl Machine {
         let decision = self.decide_submit(&submit, jobs)?;
         if let Decision::Repeat = decision {
             let queue = self.queue_names.get(&submit.queue).copied();
-            self.accepted(submit.session, submit.request, queue, out);
-            if submit.notify == Notify::Finished {
-                return self.wait(submit.session, submit.request, jobs, out);
-            }
-            return Ok(());
+            return self.repeated(submit.session, submit.request, queue, jobs, submit.notify, out);
         }
         let queue = self.queue_for_use(&submit.queue, out)?;
         let waiting = WaitingSubmit {
@@ -62,6 +58,9 @@ impl Machine {
         if let Decision::Park = decision {
             self.bytes += waiting.payloads.size_bytes() as u64;
             self.queues[queue.0].submits.push_back(waiting);
+            if let Some(holder) = self.sessions.get_mut(&submit.session) {
+                holder.parked.insert(queue);
+            }
         } else {
             self.accept(queue, waiting, out);
         }
@@ -80,21 +79,23 @@ impl Machine {
             return Ok(Decision::Repeat);
         }
         let existing = self.queue_names.get(&submit.queue).map(|key| &self.queues[key.0]);
-        self.judge_results_list(submit, existing.map(|queue| queue.results.is_some()))?;
+        if existing.is_none() {
+            self.judge_new_queue(&submit.queue)?;
+        }
+        self.judge_results_list(&submit.queue, existing, &submit.options.results)?;
         if self.bytes + submit.payloads.size_bytes() as u64 > self.config.memory_bytes_max {
             let limit = self.config.memory_bytes_max;
             return Err(Rejection::MemoryFull { used: self.bytes, limit });
         }
-        let Some(queue) = existing else {
-            return self.judge_new_queue(&submit.queue).map(|()| Decision::Accept);
-        };
-        if let Some((Pause::DeliveryAndSubmits, reason)) = &queue.pause {
-            let queue = queue.name.clone();
+        if let Some((Pause::DeliveryAndSubmits, reason)) = existing.and_then(|q| q.pause.as_ref()) {
+            let queue = submit.queue.clone();
             return Err(Rejection::Paused { queue, reason: reason.clone() });
         }
-        let (count, bytes) = (u64::from(jobs.count), submit.payloads.size_bytes() as u64);
-        let passed = queue.bound_passed(count, bytes);
-        let turn_comes = queue.submits.is_empty();
+        let (more, held) = (Size::of(&submit.payloads), existing.map(Queue::size));
+        let settings = existing.map_or(&self.config.queue_defaults, |queue| &queue.settings);
+        let passed = held.unwrap_or_default().bound_passed(more, settings);
+        let waiting = existing.map_or(0, |queue| queue.submits.len());
+        let turn_comes = waiting == 0;
         let Some((used, limit, unit)) = passed else {
             return Ok(if turn_comes || submit.when_full == WhenFull::Refuse {
                 Decision::Accept
@@ -102,14 +103,14 @@ impl Machine {
                 Decision::Park
             });
         };
-        let fits_ever = count <= queue.settings.jobs_max && bytes <= queue.settings.bytes_max;
+        let fits_ever = Size::default().bound_passed(more, settings).is_none();
         if submit.when_full == WhenFull::Refuse || !fits_ever {
-            let (queue, unit) = (queue.name.clone(), unit.to_owned());
+            let (queue, unit) = (submit.queue.clone(), unit.to_owned());
             return Err(Rejection::QueueFull { queue, used, limit, unit });
         }
         let limit = self.config.submits_waiting_max;
-        if queue.submits.len() >= limit {
-            let what = format!("submits that wait for room in queue {}", queue.name);
+        if waiting >= limit {
+            let what = format!("submits that wait for room in queue {}", submit.queue);
             return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
         Ok(Decision::Park)
@@ -138,19 +139,48 @@ impl Machine {
         }
     }
 
-    fn judge_results_list(&self, submit: &Submit, has_list: Option<bool>) -> Result<(), Rejection> {
+    /// Whether the results of a queue's jobs can go where they are to go.
+    fn judge_results_list(
+        &self,
+        name: &Name,
+        queue: Option<&Queue>,
+        results: &ResultsTo,
+    ) -> Result<(), Rejection> {
         let invalid = |error: ganger_shared::name::NameError| {
-            Rejection::Invalid(format!("the results list of queue {}: {error}", submit.queue))
+            Rejection::Invalid(format!("the results list of queue {name}: {error}"))
         };
-        match &submit.options.results {
-            ResultsTo::Nowhere => Ok(()),
-            ResultsTo::QueueList if has_list == Some(true) => Ok(()),
-            ResultsTo::QueueList => {
-                let name = submit.queue.results_list().map_err(invalid)?;
-                self.judge_list(&name)
-            }
-            ResultsTo::List(name) => self.judge_list(name),
+        let list = match results {
+            ResultsTo::Nowhere => return Ok(()),
+            ResultsTo::List(name) => self.list_names.get(name).copied(),
+            ResultsTo::QueueList => match queue.and_then(|queue| queue.results) {
+                Some(list) => Some(list),
+                None => {
+                    let name = name.results_list().map_err(invalid)?;
+                    self.list_names.get(&name).copied()
+                }
+            },
+        };
+        let Some(list) = list.map(|key| &self.lists[key.0]) else {
+            return match results {
+                ResultsTo::List(name) if self.config.creation == Creation::ByOperatorOnly => {
+                    Err(not_found("list", name))
+                }
+                ResultsTo::List(_) | ResultsTo::QueueList | ResultsTo::Nowhere => {
+                    self.judge_count("lists", self.lists.len())
+                }
+            };
+        };
+        let settings = queue.map_or(&self.config.queue_defaults, |queue| &queue.settings);
+        let is_kept = |durability| durability > Durability::Memory;
+        if is_kept(list.durability) == is_kept(settings.durability) || list.is_unused() {
+            return Ok(());
         }
+        // A journal that has only some of a list's items would count their indexes wrongly.
+        Err(Rejection::Conflict(format!(
+            "list {} is {} and queue {name} is {}: results that outlive the broker and results \
+             that do not cannot share a list",
+            list.name, list.durability, settings.durability
+        )))
     }
 
     fn judge_new_queue(&self, name: &Name) -> Result<(), Rejection> {
@@ -159,14 +189,6 @@ impl Machine {
         }
         self.judge_durability(self.config.queue_defaults.durability)?;
         self.judge_count("queues", self.queues.len())
-    }
-
-    /// Whether a list of this name exists or may be made by use.
-    pub(crate) fn judge_list(&self, name: &Name) -> Result<(), Rejection> {
-        if self.list_names.contains_key(name) {
-            return Ok(());
-        }
-        self.judge_count("lists", self.lists.len())
     }
 
     pub(crate) fn judge_count(&self, what: &str, count: usize) -> Result<(), Rejection> {
@@ -211,13 +233,14 @@ impl Machine {
         let session = submit.jobs.first.session;
         let Some(key) = self.sessions.get(&session).map(|session| session.key) else { return };
         // A submit that waited is judged again: its numbers may have been used in the meantime.
-        match self.judge_numbers(session, submit.jobs.first.seq, submit.jobs.end_seq()) {
+        match self.judge_again(queue, &submit) {
             Ok(Standing::Fresh) => {}
-            Ok(_) => return self.accepted(session, submit.request, Some(queue), out),
-            Err(rejection) => {
-                let request = submit.request;
-                return out.send(session, Response::Rejected { request, rejection });
+            Ok(_) => {
+                let WaitingSubmit { request, jobs, notify, .. } = submit;
+                let result = self.repeated(session, request, Some(queue), jobs, notify, out);
+                return reject(session, request, result, out);
             }
+            Err(rejection) => return reject(session, submit.request, Err(rejection), out),
         }
         let event = Event::Submitted {
             at: self.now,
@@ -232,6 +255,34 @@ impl Machine {
         if submit.notify == Notify::Finished {
             self.watch(session, submit.request, submit.jobs);
         }
+    }
+
+    fn judge_again(&self, key: QueueKey, submit: &WaitingSubmit) -> Result<Standing, Rejection> {
+        let (queue, jobs) = (&self.queues[key.0], submit.jobs);
+        let standing = self.judge_numbers(jobs.first.session, jobs.first.seq, jobs.end_seq())?;
+        if standing == Standing::Fresh {
+            self.judge_results_list(&queue.name, Some(queue), &submit.options.results)?;
+        }
+        Ok(standing)
+    }
+
+    /// Answers a submit of jobs that were accepted before.
+    fn repeated(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        queue: Option<QueueKey>,
+        jobs: JobRange,
+        notify: Notify,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        if notify == Notify::No {
+            self.accepted(session, request, queue, out);
+            return Ok(());
+        }
+        self.judge_wait(jobs)?;
+        self.accepted(session, request, queue, out);
+        self.wait(session, request, jobs, out)
     }
 
     fn accepted(
@@ -252,12 +303,13 @@ impl Machine {
         loop {
             let queue = &mut self.queues[key.0];
             let Some(first) = queue.submits.front() else { return };
-            let (count, bytes) = (first.jobs.count, first.payloads.size_bytes() as u64);
-            if queue.bound_passed(u64::from(count), bytes).is_some() {
+            let more = Size::of(&first.payloads);
+            let takes_none = matches!(queue.pause, Some((Pause::DeliveryAndSubmits, _)));
+            if takes_none || queue.size().bound_passed(more, &queue.settings).is_some() {
                 return;
             }
             let submit = queue.submits.pop_front().expect("a front was just seen");
-            self.bytes -= bytes;
+            self.bytes -= more.bytes;
             self.accept(key, submit, out);
         }
     }

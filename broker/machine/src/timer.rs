@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ganger_shared::{RequestId, SessionId, Time};
+use ganger_shared::{SessionId, Time};
 
 use crate::list::ListKey;
 use crate::run::RunKey;
@@ -21,8 +21,8 @@ pub(crate) enum Timer {
     Silence(SessionId),
     /// A session without a connection is forgotten.
     Forget(SessionId),
-    /// A Pop that waits for items is answered with none.
-    Pop(ListKey, SessionId, RequestId),
+    /// A Pop that waits for items, known by its turn, is answered with none.
+    Pop(ListKey, u64),
 }
 
 /// The set of reasons, by time.
