@@ -19,13 +19,11 @@ pub(crate) struct Connections {
 struct Shared {
     limit: usize,
     handshakes_max: usize,
-    /// Connections, whether their session is open or not.
-    open: AtomicUsize,
-    /// Those whose peer has proven nothing yet.
+    /// Connections whose peer has proven nothing yet.
     strangers: AtomicUsize,
     /// Something has ended.
     less: Event,
-    /// `None` until the spawned task has been put in its place.
+    /// One per connection; `None` until its task has been put in its place.
     tasks: Mutex<Slab<Option<Task<()>>>>,
 }
 
@@ -34,7 +32,6 @@ impl Connections {
         let shared = Shared {
             limit,
             handshakes_max,
-            open: AtomicUsize::new(0),
             strangers: AtomicUsize::new(0),
             less: Event::new(),
             tasks: Mutex::default(),
@@ -49,9 +46,9 @@ impl Connections {
 
     /// A place for one more connection, if there is one.
     pub(crate) fn admit(&self) -> Option<Place> {
-        let place = Place { shared: Arc::clone(&self.shared) };
-        let before = self.shared.open.fetch_add(1, Ordering::Relaxed);
-        (before < self.shared.limit).then_some(place)
+        let mut tasks = self.shared.tasks();
+        let is_free = tasks.len() < self.shared.limit;
+        is_free.then(|| Place { shared: Arc::clone(&self.shared), key: tasks.insert(None) })
     }
 
     /// Waits until fewer than the most strangers are at the door.
@@ -72,16 +69,16 @@ impl Connections {
         Stranger { shared: Arc::clone(&self.shared) }
     }
 
-    /// Runs `serve` in a task of its own until it ends or [`end`](Self::end) stops it.
-    pub(crate) fn spawn(&self, serve: impl Future<Output = ()> + Send + 'static) {
-        let key = self.shared.tasks().insert(None);
-        let own = OwnTask { shared: Arc::clone(&self.shared), key };
-        let task = ganger_rt::spawn(async move {
-            let _own = own;
-            serve.await;
-        });
+    /// Runs what `serve` makes in a task of its own, until it ends or [`end`](Self::end) stops it.
+    /// It keeps the place until its own end.
+    pub(crate) fn spawn<F>(&self, place: Place, serve: impl FnOnce(Place) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let key = place.key;
+        let task = ganger_rt::spawn(serve(place));
         match self.shared.tasks().get_mut(key) {
-            Some(place) => *place = Some(task),
+            Some(own) => *own = Some(task),
             // On another thread it has run to its end already.
             None => task.detach(),
         }
@@ -112,32 +109,21 @@ impl Shared {
     }
 }
 
-/// A running task's place among the tasks, cleared when it ends, by a panic too.
-struct OwnTask {
+/// One of the connections that there may be, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
     shared: Arc<Shared>,
     key: usize,
 }
 
-impl Drop for OwnTask {
+impl Drop for Place {
     fn drop(&mut self) {
         let own = self.shared.tasks().try_remove(self.key);
-        // Its own handle: dropping it would stop what is about to end.
+        // The handle of the task that drops this: dropping it, too, would stop what is about to end.
         if let Some(Some(task)) = own {
             task.detach();
         }
         self.shared.less.notify(usize::MAX);
-    }
-}
-
-/// One of the connections that there may be.
-#[derive(Debug)]
-pub(crate) struct Place {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

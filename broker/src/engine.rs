@@ -262,6 +262,19 @@ impl Engine {
         let mut core = self.lock_even_ended();
         core.ended = true;
         core.journal = None;
+        drop(core);
+        self.over.notify(usize::MAX);
+    }
+
+    /// Waits until the broker takes nothing more, for whatever reason.
+    pub(crate) async fn ended(&self) {
+        loop {
+            listener!(self.over => over);
+            if self.lock().is_err() {
+                return;
+            }
+            over.await;
+        }
     }
 
     /// After [`stop`](Self::stop) and the end of the journal's thread: lets out what has become

@@ -46,6 +46,9 @@ pub(crate) enum NotAdmitted {
     /// It went away.
     #[error("it closed the connection during the handshake")]
     Left,
+    /// It took too long, or the broker stopped meanwhile; and was told.
+    #[error("{0}")]
+    Late(String),
     /// The system has no random numbers.
     #[error("no random numbers for the challenge: {0}")]
     Random(#[from] getrandom::Error),

@@ -44,8 +44,9 @@ pub(crate) fn take_in(door: &Arc<Door>, stream: Stream) {
     match door.connections.admit() {
         Some(place) => {
             let stranger = door.connections.stranger();
-            let serve = session::serve(Arc::clone(door), stream, place, stranger);
-            door.connections.spawn(serve);
+            let door = Arc::clone(door);
+            let connections = door.connections.clone();
+            connections.spawn(place, |place| session::serve(door, stream, place, stranger));
         }
         None => refuse(door, &stream),
     }

@@ -9,11 +9,12 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use ganger_rt::{Stream, timeout};
 use ganger_shared::codec::{self, CodecError, FrameBuffer};
+use ganger_shared::handshake::Verified;
 use ganger_shared::{Request, Response, SessionId};
 
 use crate::connections::{Connections, Place, Stranger};
@@ -67,29 +68,17 @@ enum End {
 }
 
 /// Serves one connection to its end.
+///
+/// How a connection starts and how it ends takes more memory than what lies between, where it
+/// spends its time; so both are boxed.
 pub(crate) async fn serve(door: Arc<Door>, stream: Stream, place: Place, stranger: Stranger) {
     let peer = stream.peer();
     let mut frames = FrameBuffer::new();
-    let opened = timeout(door.handshake_timeout, open(&door, stream.clone(), &mut frames)).await;
-    drop(stranger);
-    let opened = opened.unwrap_or_else(|ganger_rt::TimedOut| {
-        let reason = format!("no session was opened within {:?}", door.handshake_timeout);
-        handshake::refuse_at_once(&stream, reason.clone());
-        Err(NotServed(reason))
-    });
-    let session = match opened {
-        Ok(session) => session,
-        Err(NotServed(reason)) => {
-            if door.refusals.allows() {
-                log::warn!(peer:%, reason:%; "connection refused");
-            }
-            return hang_up(&stream).await;
-        }
-    };
-    drop(stream);
-    let id = session.id;
+    let opened = Box::pin(let_in(&door, stream, &mut frames, stranger)).await;
+    let Some(session) = opened else { return };
     let end = or(session.read(&door, &mut frames), session.write()).await;
     drop(frames);
+    let id = session.id;
     match &end {
         End::Closed => log::info!(session:% = id, peer:%; "session closed by its client"),
         End::Broken(reason) => log::info!(session:% = id, peer:%, reason:%; "connection ended"),
@@ -98,8 +87,45 @@ pub(crate) async fn serve(door: Arc<Door>, stream: Stream, place: Place, strange
         }
         End::Gone => log::info!(session:% = id, peer:%; "connection given up"),
     }
-    session.finish(&door.engine, end).await;
+    Box::pin(session.finish(&door.engine, end)).await;
     drop(place);
+}
+
+/// The handshake and the first frame. A peer that gets no session has been told why and hung up
+/// on.
+async fn let_in(
+    door: &Door,
+    stream: Stream,
+    frames: &mut FrameBuffer,
+    stranger: Stranger,
+) -> Option<Session> {
+    let deadline = Instant::now() + door.handshake_timeout;
+    let admitted = handshake::admit(&stream, frames, &door.keys);
+    let admitted = door.within(deadline, admitted).await.unwrap_or_else(|NotServed(late)| {
+        handshake::refuse_at_once(&stream, late.clone());
+        Err(NotAdmitted::Late(late))
+    });
+    drop(stranger);
+    let opened = match admitted {
+        Ok(verified) => {
+            let opened = open(door, stream.clone(), frames, verified);
+            door.within(deadline, opened).await.unwrap_or_else(|late| {
+                turn_away(&stream, &late.0);
+                Err(late)
+            })
+        }
+        Err(reason) => Err(reason.into()),
+    };
+    match opened {
+        Ok(session) => Some(session),
+        Err(NotServed(reason)) => {
+            if door.refusals.allows() {
+                log::warn!(peer:% = stream.peer(), reason:%; "connection refused");
+            }
+            hang_up(&stream).await;
+            None
+        }
+    }
 }
 
 struct NotServed(String);
@@ -110,9 +136,33 @@ impl From<NotAdmitted> for NotServed {
     }
 }
 
-/// The handshake and the first frame, which must be Open.
-async fn open(door: &Door, stream: Stream, frames: &mut FrameBuffer) -> Result<Session, NotServed> {
-    let verified = handshake::admit(&stream, frames, &door.keys).await?;
+impl Door {
+    /// What `future` gives before `deadline` and the broker's end.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        future: impl Future<Output = T>,
+    ) -> Result<T, NotServed> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ended = async {
+            self.engine.ended().await;
+            Err(NotServed("the broker is stopping".to_owned()))
+        };
+        let timed = timeout(left, or(async { Ok(future.await) }, ended)).await;
+        timed.unwrap_or_else(|ganger_rt::TimedOut| {
+            let limit = self.handshake_timeout;
+            Err(NotServed(format!("no session was opened within {limit:?}")))
+        })
+    }
+}
+
+/// The first frame, which must be Open.
+async fn open(
+    door: &Door,
+    stream: Stream,
+    frames: &mut FrameBuffer,
+    verified: Verified,
+) -> Result<Session, NotServed> {
     let first = loop {
         match frames.next_frame(door.frame_bytes_max).map(|frame| frame.map(codec::decode)) {
             Ok(Some(request)) => break request,
@@ -128,8 +178,8 @@ async fn open(door: &Door, stream: Stream, frames: &mut FrameBuffer) -> Result<S
         Ok(Request::Open { session, held, name }) => {
             Opening { session, key: verified.key(), held, name }
         }
-        Ok(_) => return Err(turn_away(&stream, "the first frame must be Open").await),
-        Err(error) => return Err(turn_away(&stream, &error.to_string()).await),
+        Ok(_) => return Err(turn_away(&stream, "the first frame must be Open")),
+        Err(error) => return Err(turn_away(&stream, &error.to_string())),
     };
     let (id, name) = (opening.session, opening.name.clone());
     let peer = stream.peer();
@@ -140,19 +190,20 @@ async fn open(door: &Door, stream: Stream, frames: &mut FrameBuffer) -> Result<S
             Ok(Session { id, connection, incoming, leaving })
         }
         Err((NotOpened::Refused(rejection), stream)) => {
-            Err(turn_away(&stream, &rejection.to_string()).await)
+            Err(turn_away(&stream, &rejection.to_string()))
         }
         Err((NotOpened::Gone, _)) => Err(NotServed("the broker is stopping".to_owned())),
     }
 }
 
-/// Tells a client that has proven a key, and has no session, why it gets none.
-async fn turn_away(stream: &Stream, reason: &str) -> NotServed {
+/// Tells a client that has proven a key, and has no session, why it gets none. Does not wait: so
+/// little has been written to the socket that this fits.
+fn turn_away(stream: &Stream, reason: &str) -> NotServed {
     let goodbye = Response::Goodbye { reason: reason.to_owned(), come_back: false };
     let mut bytes = Vec::new();
     codec::encode(&goodbye, &mut bytes);
     // It may be gone, and then needs no reason.
-    let _ = stream.write_all(&bytes).await;
+    let _ = stream.try_write(&bytes);
     NotServed(reason.to_owned())
 }
 

@@ -1,0 +1,356 @@
+//! The daemon as an operator meets it: what it prints, what it says when it cannot start, and how
+//! it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use ganger_shared::Response;
+use ganger_shared::key::Key;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+use crate::client::{Client, Raw};
+use crate::run;
+
+/// The daemon with a folder of its own for a home, and nothing of ours in its environment.
+fn daemon(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ganger-broker"));
+    command.env_clear().env("HOME", home).env("GANGER_LOG", "warn");
+    command
+}
+
+/// What a daemon that does not start says: standard error and the exit code.
+fn refusal(command: &mut Command) -> (String, Option<i32>) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!(String::from_utf8(stdout).unwrap(), "");
+    (String::from_utf8(stderr).unwrap(), status.code())
+}
+
+/// A daemon that serves.
+struct Daemon {
+    child: Child,
+    /// The first line of its standard output.
+    line: String,
+}
+
+impl Daemon {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, line }
+    }
+
+    fn address(&self) -> String {
+        let rest = self.line.strip_prefix("ganger-broker listening on ").expect("the line");
+        rest.split_once(", key in ").expect("the line").0.to_owned()
+    }
+
+    fn key(&self) -> Key {
+        let path = self.line.trim_end().split_once(", key in ").expect("the line").1;
+        Key::parse_file(&fs::read_to_string(path).unwrap()).unwrap().swap_remove(0)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its exit code and what was left on standard error.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (status.code(), log)
+    }
+
+    /// Resident memory in bytes.
+    fn memory(&self) -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn daemon_makes_a_key_serves_and_ends_on_a_signal() {
+    let home = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start(daemon(home.path()).args(["--listen", "127.0.0.1:0"]));
+        let key_file = home.path().join(".config/ganger/key");
+        let line = format!(
+            "ganger-broker listening on {}, key in {}\n",
+            daemon.address(),
+            key_file.display()
+        );
+        assert_eq!(daemon.line, line);
+        assert_eq!(fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o600);
+        run(async {
+            let mut client = Client::tcp(&daemon.address(), &daemon.key()).await;
+            client.is_served().await;
+            daemon.signal(signal);
+            let told = ("the broker is stopping".to_owned(), true);
+            assert_eq!(client.raw.goodbye().await, told);
+        });
+        assert_eq!(daemon.end(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn port_in_use_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (told, code) = refusal(daemon(home.path()).args(["--listen", &address]));
+    let expected = format!(
+        "error: cannot listen on {address}: Address already in use (os error 98)\n\
+         try: stop the process that listens there, or choose another port with --listen\n"
+    );
+    assert_eq!((told, code), (expected, Some(1)));
+}
+
+#[test]
+fn address_without_a_port_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (told, code) = refusal(daemon(home.path()).args(["--listen", "localhost"]));
+    assert!(told.starts_with("error: "), "{told}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn unreadable_key_file_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().to_str().unwrap();
+    let (told, code) =
+        refusal(daemon(home.path()).args(["--listen", "127.0.0.1:0", "--key-file", folder]));
+    let expected = format!(
+        "error: cannot read the key file {folder}: Is a directory (os error 21)\n\
+         try: name another file with --key-file\n"
+    );
+    assert_eq!((told, code), (expected, Some(1)));
+}
+
+#[test]
+fn key_file_without_a_key_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("key");
+    let path_text = path.to_str().unwrap();
+    let mut command = daemon(home.path());
+    command.args(["--listen", "127.0.0.1:0", "--key-file", path_text]);
+
+    fs::write(&path, "# none\n").unwrap();
+    let expected = format!(
+        "error: the key file {path_text} holds no key\n\
+         try: remove the file, and the broker makes one\n"
+    );
+    assert_eq!(refusal(&mut command), (expected, Some(1)));
+
+    fs::write(&path, "# mine\nsecret\n").unwrap();
+    let expected =
+        format!("error: {path_text}, line 2: not a key; expected gk1_ and 64 hex digits\n");
+    assert_eq!(refusal(&mut command), (expected, Some(1)));
+}
+
+#[test]
+fn address_that_others_can_reach_needs_a_key_that_others_cannot_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("key");
+    let path_text = path.to_str().unwrap();
+    let mut command = daemon(home.path());
+    command.args(["--listen", "0.0.0.0:0", "--key-file", path_text]);
+    let expected = format!(
+        "error: refusing to listen on 0.0.0.0:0 without a key: other machines can reach it, and \
+         there is no key file {path_text}\n\
+         try: start the broker once on 127.0.0.1, which makes one, or name another file with \
+         --key-file\n"
+    );
+    assert_eq!(refusal(&mut command), (expected, Some(1)));
+
+    fs::write(&path, Key::generate().unwrap().to_text()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let expected = format!(
+        "error: refusing the key file {path_text}: others can read it (mode 640)\n\
+         try: chmod 600 {path_text}\n"
+    );
+    assert_eq!(refusal(&mut command), (expected, Some(1)));
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon = Daemon::start(&mut command);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn key_file_that_others_can_read_is_warned_of_on_loopback() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("key");
+    fs::write(&path, Key::generate().unwrap().to_text()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let path = path.to_str().unwrap();
+    let daemon =
+        Daemon::start(daemon(home.path()).args(["--listen", "127.0.0.1:0", "--key-file", path]));
+    daemon.signal(Signal::TERM);
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0));
+    let told = format!("others can read the key file; try chmod 600 path={path} mode=644");
+    assert!(log.contains(&told), "{log}");
+}
+
+#[test]
+fn promise_that_needs_a_journal_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for level in ["relaxed", "strict"] {
+        let expected = format!(
+            "error: durability {level} is not available: this broker has no journal\n\
+             try: --durability memory, which keeps jobs until the broker ends\n"
+        );
+        let refused = refusal(daemon(home.path()).args(["--durability", level]));
+        assert_eq!(refused, (expected, Some(1)));
+    }
+}
+
+#[test]
+fn configuration_is_printed_with_where_each_setting_comes_from() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("broker.toml");
+    let text = "listen = \"127.0.0.1:1\"\ncreate = \"operator-only\"\n\
+                [limits]\nframe_max = \"32 MiB\"\nconections_max = 5\n\
+                [queue.\"img/thumbs\"]\nlease = \"2 min\"\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let printed = daemon(home.path())
+        .args(["--config", file, "--listen", "127.0.0.1:2", "--print-config"])
+        .envs([("GANGER_DATA", "/var/lib/ganger"), ("GANGER_LISTEN", "127.0.0.1:3")])
+        .output()
+        .unwrap();
+    assert!(printed.status.success());
+    let stdout = String::from_utf8(printed.stdout).unwrap();
+    let expected = include_str!("printed.toml")
+        .replace("HOME", home.path().to_str().unwrap())
+        .lines()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    // Columns move with the length of the folder's name.
+    let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed_lines: Vec<_> = stdout.lines().map(squeeze).collect();
+    let expected: Vec<_> = expected.iter().map(|line| squeeze(line)).collect();
+    assert_eq!(printed_lines, expected, "the whole of it:\n{stdout}");
+    let warned = String::from_utf8(printed.stderr).unwrap();
+    let told = format!("{file}: there is no setting limits.conections_max; it is ignored");
+    assert!(warned.contains(&told), "{warned}");
+    // What is printed is a configuration that says the same.
+    let again = home.path().join("again.toml");
+    fs::write(&again, &stdout).unwrap();
+    let reprinted =
+        daemon(home.path()).args(["--config"]).arg(again).arg("--print-config").output().unwrap();
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect()
+    };
+    assert_eq!(values(&String::from_utf8(reprinted.stdout).unwrap()), values(&stdout));
+}
+
+#[test]
+fn configuration_that_cannot_be_understood_is_refused_with_the_line() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("broker.toml");
+    let path = file.to_str().unwrap();
+    for (text, told) in [
+        (
+            "[limits]\nframe_max = \"64 apples\"\n",
+            "line 2: frame_max = \"64 apples\": \"64 apples\" is no number of bytes; write it as in 16MiB",
+        ),
+        (
+            "\n\n[sessions]\ngrace = 5\n",
+            "line 4: grace = 5: invalid type: integer `5`, expected a string",
+        ),
+        (
+            "create = \"sometimes\"\n",
+            "line 1: create = \"sometimes\": unknown variant `sometimes`, expected `on-first-use` or `operator-only`",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        let refused = refusal(daemon(home.path()).args(["--config", path]));
+        assert_eq!(refused, (format!("error: {path}, {told}\n"), Some(2)));
+    }
+    let missing = refusal(daemon(home.path()).args(["--config", "/nowhere.toml"]));
+    let told = "error: cannot read the configuration /nowhere.toml: \
+                No such file or directory (os error 2)\n";
+    assert_eq!(missing, (told.to_owned(), Some(2)));
+    let variable = refusal(daemon(home.path()).env("GANGER_DURABILITY", "eternal"));
+    let told = "error: the environment variable GANGER_DURABILITY=eternal: it must be one of \
+                memory, relaxed, strict\n";
+    assert_eq!(variable, (told.to_owned(), Some(2)));
+}
+
+/// Two are enough for what the test does beside its thousands of sockets.
+fn raise_file_limit(wished: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = limit.maximum.map_or(wished, |most| most.min(wished));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }).unwrap();
+}
+
+#[test]
+fn five_thousand_idle_clients_cost_little_and_hold_up_nobody() {
+    const IDLE: usize = 5_000;
+    raise_file_limit(IDLE as u64 + 1_000);
+    let home = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(daemon(home.path()).args(["--listen", "127.0.0.1:0"]));
+    let empty = daemon.memory();
+    assert!(empty < 16 << 20, "an idle broker has {empty} bytes");
+    let (address, key) = (daemon.address(), daemon.key());
+    run(async {
+        let mut idle = Vec::new();
+        for _ in 0..IDLE {
+            idle.push(Client::tcp(&address, &key).await);
+        }
+        let each = (daemon.memory() - empty) / IDLE;
+        assert!(each < 8 << 10, "an idle client costs {each} bytes");
+        for _ in 0..10 {
+            Client::tcp(&address, &key).await.is_served().await;
+        }
+        // The first and the last of them are served too.
+        idle[0].is_served().await;
+        idle[IDLE - 1].is_served().await;
+        daemon.signal(Signal::TERM);
+        for client in &mut idle {
+            assert!(matches!(
+                client.raw.hear::<Response>().await,
+                Some(Response::Goodbye { come_back: true, .. })
+            ));
+        }
+    });
+    assert_eq!(daemon.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn broker_with_few_files_goes_on_when_they_are_used_up() {
+    let home = tempfile::tempdir().unwrap();
+    // The shell lowers the limit for good: 40 files, of which none are reserved in the end.
+    let broker = env!("CARGO_BIN_EXE_ganger-broker");
+    let mut command = Command::new("sh");
+    command.env_clear().env("HOME", home.path()).env("GANGER_LOG", "off");
+    command.args(["-c", &format!("ulimit -n 80; exec {broker} --listen 127.0.0.1:0")]);
+    let daemon = Daemon::start(&mut command);
+    run(async {
+        let mut clients = Vec::new();
+        for _ in 0..16 {
+            clients.push(Client::tcp(&daemon.address(), &daemon.key()).await);
+        }
+        let told = "the broker has its most of 16 connections";
+        assert_eq!(Raw::tcp(&daemon.address()).await.refusal().await, told);
+        for client in &mut clients {
+            client.is_served().await;
+        }
+    });
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}

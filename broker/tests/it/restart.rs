@@ -1,0 +1,229 @@
+//! Promises: nothing is acknowledged before it is safe, and what was acknowledged outlives the
+//! broker.
+
+use std::io;
+use std::sync::mpsc;
+
+use ganger_broker::config::Config;
+use ganger_broker::storage::{MemoryStorage, Record, Seq, Storage, StorageError, Until};
+use ganger_broker::{Broker, BrokerError, StartError};
+use ganger_shared::{Durability, Request, Response};
+
+use crate::client::{Client, Raw};
+use crate::run;
+
+fn strict() -> Config {
+    Config { durability: Durability::Strict, ..Config::default() }
+}
+
+async fn start(storage: impl Storage) -> Broker {
+    let builder = Broker::builder().config(strict()).pipes_only().storage(storage);
+    builder.start().await.unwrap()
+}
+
+#[test]
+fn acknowledged_jobs_are_there_after_a_restart() {
+    run(async {
+        let storage = MemoryStorage::default();
+        let broker = start(storage.clone()).await;
+        let mut client = Client::open(&broker).await;
+        client.submit("mail", &[b"1", b"2", b"3"]).await.unwrap();
+        client.subscribe("mail", 1).await;
+        let first = client.assigned().await;
+        assert_eq!(client.ack(first.leases).await, Ok(vec![]));
+        broker.stop().await.unwrap();
+
+        let broker = start(storage).await;
+        let mut worker = Client::open(&broker).await;
+        worker.subscribe("mail", 10).await;
+        // The second one was leased to the first client, which does not come back in its grace.
+        let mut payloads = worker.assigned().await.payloads;
+        payloads.extend(worker.assigned().await.payloads);
+        payloads.sort();
+        assert_eq!(payloads, [&b"2"[..], &b"3"[..]]);
+    });
+}
+
+#[test]
+fn jobs_of_a_queue_in_memory_are_gone_after_a_restart() {
+    run(async {
+        let storage = MemoryStorage::default();
+        for _ in 0..2 {
+            let broker = Broker::builder().pipes_only().storage(storage.clone());
+            let broker = broker.start().await.unwrap();
+            let mut client = Client::open(&broker).await;
+            client.subscribe("mail", 10).await;
+            client.say(&Request::Heartbeat).await;
+            assert_eq!(client.hear().await, Response::Heartbeat);
+            let mut other = Client::open(&broker).await;
+            other.submit("mail", &[b"1"]).await.unwrap();
+            broker.stop().await.unwrap();
+        }
+    });
+}
+
+/// A storage that asks before every append.
+struct Asking {
+    inner: MemoryStorage,
+    permits: mpsc::Receiver<io::Result<()>>,
+}
+
+fn asking() -> (Asking, mpsc::Sender<io::Result<()>>) {
+    let (permit, permits) = mpsc::channel();
+    (Asking { inner: MemoryStorage::default(), permits }, permit)
+}
+
+impl Storage for Asking {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.inner.replay(visit)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        if !records.is_empty() {
+            let permit = self.permits.recv().unwrap_or(Ok(()));
+            let doing = "write the journal".to_owned();
+            permit.map_err(|source| StorageError::Io { doing, source })?;
+        }
+        self.inner.append(records, until)
+    }
+
+    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
+        self.inner.compact(snapshot)
+    }
+}
+
+#[test]
+fn submit_is_acknowledged_only_when_it_is_safe_and_is_assigned_before() {
+    run(async {
+        let (storage, permit) = asking();
+        let broker = start(storage).await;
+        let mut submitter = Client::open(&broker).await;
+        let mut worker = Client::open(&broker).await;
+        worker.subscribe("mail", 1).await;
+        let (request, submit) = submitter.submission("mail", &[b"1"]);
+        submitter.say(&submit).await;
+
+        // The job is handed out although nothing is on the disk.
+        assert_eq!(worker.assigned().await.payloads, [&b"1"[..]]);
+        // What promises nothing is answered too, and overtakes the answer that must wait.
+        submitter.say(&Request::Heartbeat).await;
+        assert_eq!(submitter.hear().await, Response::Heartbeat);
+        drop(permit);
+        assert!(matches!(
+            submitter.hear().await,
+            Response::Accepted { request: answered, durability: Durability::Strict, .. }
+                if answered == request
+        ));
+    });
+}
+
+#[test]
+fn repeated_submit_waits_for_the_disk_like_the_first() {
+    run(async {
+        let (storage, permit) = asking();
+        let broker = start(storage).await;
+        let mut client = Client::open(&broker).await;
+        let (request, submit) = client.submission("mail", &[b"1"]);
+        client.say(&submit).await;
+        client.say(&submit).await;
+        client.say(&Request::Heartbeat).await;
+        assert_eq!(client.hear().await, Response::Heartbeat, "an answer came before the disk's");
+        drop(permit);
+        for _ in 0..2 {
+            let answer = client.hear().await;
+            let Response::Accepted { request: answered, .. } = answer else { panic!("{answer:?}") };
+            assert_eq!(answered, request);
+        }
+    });
+}
+
+#[test]
+fn many_submits_share_few_appends_and_are_all_answered() {
+    run(async {
+        let broker = start(MemoryStorage::default()).await;
+        let mut client = Client::open(&broker).await;
+        let mut all = Vec::new();
+        for _ in 0..5_000 {
+            ganger_shared::codec::encode(&client.submission("mail", &[b"x"]).1, &mut all);
+        }
+        let stream = client.raw.stream.clone();
+        let said = ganger_rt::spawn(async move { stream.write_all(&all).await });
+        for _ in 0..5_000 {
+            assert!(matches!(client.hear().await, Response::Accepted { .. }));
+        }
+        said.await.unwrap();
+    });
+}
+
+#[test]
+fn broker_that_cannot_write_its_journal_answers_nothing_more_and_ends() {
+    run(async {
+        let (storage, permit) = asking();
+        let broker = start(storage).await;
+        let mut client = Client::open(&broker).await;
+        let mut other = Client::open(&broker).await;
+        permit.send(Err(io::Error::from(io::ErrorKind::StorageFull))).unwrap();
+        let (_, submit) = client.submission("mail", &[b"1"]);
+        client.say(&submit).await;
+        let error = broker.failed().await;
+        let BrokerError::Storage(StorageError::Io { doing, .. }) = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(doing, "write the journal");
+        assert_eq!(client.raw.hear::<Response>().await, None);
+        assert_eq!(other.raw.hear::<Response>().await, None);
+        // Nobody else gets in.
+        let mut late = Raw::pipe(&broker);
+        assert!(late.handshake(broker.key()).await.is_err());
+        broker.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn broker_whose_storage_was_taken_over_ends() {
+    run(async {
+        let storage = MemoryStorage::default();
+        let old = start(storage.clone()).await;
+        let mut client = Client::open(&old).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        let new = start(storage).await;
+        let (_, submit) = client.submission("mail", &[b"2"]);
+        client.say(&submit).await;
+        let failed = old.failed().await;
+        assert!(matches!(failed, BrokerError::Storage(StorageError::Fenced)), "{failed:?}");
+        assert_eq!(client.raw.hear::<Response>().await, None);
+        Client::open(&new).await.is_served().await;
+    });
+}
+
+#[test]
+fn damaged_record_stops_the_start_and_is_named() {
+    run(async {
+        let mut storage = MemoryStorage::default();
+        storage.replay(&mut |_| Ok(())).unwrap();
+        let record = Record { seq: Seq(1), body: &[200, 1, 2, 3] };
+        storage.append(&[record], Until::Durable).unwrap();
+        let started = Broker::builder().pipes_only().storage(storage).start().await;
+        let Err(StartError::Storage(StorageError::Damaged { place, .. })) = started else {
+            panic!("{started:?}")
+        };
+        assert_eq!(place, "record 1");
+    });
+}
+
+#[test]
+fn promise_without_a_storage_is_refused_at_the_start() {
+    run(async {
+        for durability in [Durability::Relaxed, Durability::Strict] {
+            let config = Config { durability, ..Config::default() };
+            let started = Broker::builder().config(config).pipes_only().start().await;
+            let error = started.unwrap_err().to_string();
+            let told =
+                format!("durability {durability} is not available: this broker has no journal");
+            assert_eq!(error, told);
+        }
+    });
+}
