@@ -1,1 +1,62 @@
-fn main() {}
+//! The `ganger` command: submit jobs, read results, look after queues, and run a broker or workers.
+//!
+//! What can be typed is in [`args`]; each noun has a file; all output goes through [`output`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod complete;
+mod dead;
+mod ended;
+mod exit;
+mod interrupt;
+mod job;
+mod lines;
+mod link;
+mod list;
+mod ndjson;
+mod output;
+mod progress;
+mod queue;
+mod results;
+mod session;
+mod sink;
+mod status;
+mod submit;
+mod values;
+
+use args::{Ganger, Verb};
+use exit::Result;
+
+fn main() -> ExitCode {
+    let verb = match Ganger::parse().verb {
+        // These two have logs, signals and exit codes of their own.
+        Verb::Broker(args) => return ganger_broker::command::run(args),
+        verb => verb,
+    };
+    match run(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(verb: Verb) -> Result {
+    ganger_worker::block_on(Box::pin(async {
+        match verb {
+            Verb::Demo(_) | Verb::Broker(_) => Ok(()),
+            Verb::Submit(args) => submit::run(*args).await,
+            Verb::Results(args) => results::run(args).await,
+            Verb::Status { common } => status::run(&common).await,
+            Verb::Queue { common, verb } => queue::run(&common, verb).await,
+            Verb::Job { common, verb } => job::run(&common, verb).await,
+            Verb::Dead { common, verb } => dead::run(&common, verb).await,
+            Verb::List { common, verb } => list::run(&common, verb).await,
+            Verb::Session { common, verb } => session::run(&common, verb).await,
+            Verb::Completion { shell } => complete::completion(shell),
+            Verb::Man { dir } => complete::man(dir.as_deref()),
+            Verb::ExitCodes => output::print(&format!("{}\n", exit::PAGE)),
+        }
+    }))
+}

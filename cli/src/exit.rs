@@ -1,0 +1,165 @@
+//! How a command ends when it does not succeed: a sentence, what to try, and an exit code.
+
+use std::error::Error as StdError;
+use std::io;
+use std::process::ExitCode;
+
+use ganger_shared::Rejection;
+use ganger_worker::error::{exit, sentence};
+use ganger_worker::{Error, JobFailed};
+
+/// As a shell says of a program that was stopped by SIGPIPE: who read our output has gone.
+const BROKEN_PIPE: u8 = 128 + 13;
+
+/// The page of `ganger help exit-codes`.
+pub(crate) const PAGE: &str = "\
+Exit codes of every ganger command
+
+    0  all went well
+    1  the operation failed in a way that has no code of its own
+    2  the command line makes no sense, or a bulk verb was not confirmed
+    3  the queue, list or job does not exist
+    4  not authorised: the broker does not accept the key, or there is no key
+    5  no broker answers
+    6  conflict with the state of things
+    7  refused: the queue is full or paused, or a limit is reached
+    8  partial: some jobs of a batch succeeded and some did not; details are on
+       standard output (-o ndjson) and standard error
+    9  no job of a batch succeeded, for different reasons
+   10  the job was cancelled
+   11  the job was given up and is a dead letter
+  124  a wait took longer than --timeout or --wait allows; the jobs go on
+  130  interrupted with Ctrl-C; jobs that were accepted go on
+  141  whoever read the output went away (a broken pipe); quiet";
+
+/// Why a command did not succeed. Nothing is said where the sentence is empty.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    sentence: String,
+    advice: Option<String>,
+}
+
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    pub(crate) fn new(code: u8, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into(), advice: None }
+    }
+
+    /// The command line makes no sense in a way that only shows while it is carried out.
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, sentence)
+    }
+
+    /// Everything was said already.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self::new(code, "")
+    }
+
+    /// What to try next.
+    pub(crate) fn with_advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// With something said first: `accepted 5 jobs, then: …`.
+    pub(crate) fn after(self, before: &str) -> Self {
+        Self { sentence: format!("{before}: {}", self.sentence), ..self }
+    }
+
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
+    }
+
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !self.sentence.is_empty() {
+            crate::output::error(&self.sentence, self.advice.as_deref());
+        }
+        ExitCode::from(self.code)
+    }
+
+    /// Reading or writing went wrong.
+    pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::silent(BROKEN_PIPE);
+        }
+        Self::new(exit::FAILED, format!("{doing}: {error}"))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let advice = advice(&error);
+        Self { code: error.exit_code(), sentence: sentence(&error), advice }
+    }
+}
+
+impl From<JobFailed> for Failure {
+    fn from(failed: JobFailed) -> Self {
+        Self::new(failed.exit_code(), sentence(&failed as &(dyn StdError + 'static)))
+    }
+}
+
+fn advice(error: &Error) -> Option<String> {
+    let advice = match error {
+        Error::Unreachable { .. } => {
+            "start a broker with `ganger broker`, or name one with --broker HOST:PORT"
+        }
+        Error::NotAuthorised { .. } => {
+            "name the key file of that broker with --key-file PATH or GANGER_KEY_FILE"
+        }
+        Error::KeyFile { .. } => {
+            "start a broker with `ganger broker`, or copy the key file of the one you mean"
+        }
+        Error::Protocol { .. } => "is --broker the address of a ganger broker of this version?",
+        Error::Rejected(rejection) => return rejected(rejection),
+        Error::TurnedAway { .. } => "again later; `ganger session ls` shows who is connected",
+        Error::LeaseLost { .. }
+        | Error::Partial { .. }
+        | Error::Closed { .. }
+        | Error::Name(_)
+        | Error::Invalid(_)
+        | Error::Encode(_)
+        | Error::KeyFileContent { .. } => return None,
+    };
+    Some(advice.to_owned())
+}
+
+fn rejected(rejection: &Rejection) -> Option<String> {
+    match rejection {
+        Rejection::QueueFull { queue, .. } => Some(format!(
+            "--when-full wait, or `ganger queue show {queue}` to see what holds it up"
+        )),
+        Rejection::Paused { queue, .. } => Some(format!("ganger queue resume {queue}")),
+        Rejection::NotFound { what, .. } => match what.as_str() {
+            "queue" => Some("ganger queue ls".to_owned()),
+            "list" => Some("ganger list ls".to_owned()),
+            "dead letter" => Some("ganger dead ls".to_owned()),
+            "job" => Some("jobs that ended long ago are forgotten; is the id complete?".to_owned()),
+            _ => None,
+        },
+        Rejection::ListFull { list, .. } => {
+            Some(format!("take items with `ganger results {list} --pop`"))
+        }
+        Rejection::MemoryFull { .. } => {
+            Some("later, or start more workers; `ganger status` shows the backlog".to_owned())
+        }
+        Rejection::TooLarge { .. }
+        | Rejection::TooMany { .. }
+        | Rejection::TooOld { .. }
+        | Rejection::Overlap { .. }
+        | Rejection::NotYours
+        | Rejection::Durability { .. }
+        | Rejection::Invalid(_)
+        | Rejection::Conflict(_) => None,
+    }
+}
