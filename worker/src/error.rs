@@ -80,7 +80,7 @@ pub enum Error {
     #[error("the payload cannot be written as JSON")]
     Encode(#[source] Arc<serde_json::Error>),
     /// The key file cannot be read.
-    #[error("key file {} cannot be read; ganger-broker writes one, --key-file names another", path.display())]
+    #[error("key file {} cannot be read", path.display())]
     KeyFile {
         /// Which file.
         path: PathBuf,
@@ -157,6 +157,37 @@ impl Error {
             Self::Partial { .. } => exit::PARTIAL,
             Self::Name(_) | Self::Invalid(_) => exit::USAGE,
             Self::KeyFile { .. } | Self::KeyFileContent { .. } => exit::NOT_AUTHORISED,
+        }
+    }
+
+    /// What a person can try next, where there is something.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { broker, .. } => Some(format!(
+                "start one with `ganger-broker --listen {broker}`, or name another with --broker"
+            )),
+            Self::NotAuthorised { .. } => {
+                Some("copy the broker's key file here and name it with --key-file".to_owned())
+            }
+            Self::KeyFile { .. } | Self::KeyFileContent { .. } => Some(
+                "start ganger-broker, which writes one, or name another with --key-file".to_owned(),
+            ),
+            Self::Rejected(Rejection::Paused { queue, .. }) => {
+                Some(format!("ganger queue resume {queue}"))
+            }
+            Self::Rejected(Rejection::QueueFull { .. } | Rejection::MemoryFull { .. }) => {
+                Some("submit again later, or wait for room with --wait-when-full".to_owned())
+            }
+            Self::Protocol { .. }
+            | Self::TurnedAway { .. }
+            | Self::Rejected(_)
+            | Self::LeaseLost { .. }
+            | Self::Partial { .. }
+            | Self::Closed { .. }
+            | Self::Name(_)
+            | Self::Invalid(_)
+            | Self::Encode(_) => None,
         }
     }
 

@@ -12,6 +12,7 @@
 //! | run handlers | [`Worker`] |
 //! | take jobs by hand | [`Queue::subscribe`]: [`pull`](Subscription::pull) one by one, [`next_run`](Subscription::next_run) whole runs |
 //! | look after a broker | [`Client::admin`] |
+//! | run commands as handlers | [`exec::Exec`] |
 //! | build a program | [`command`]: options that every client program takes, and the `worker` command |
 //!
 //! All of it needs a thread inside [`block_on`].
@@ -38,12 +39,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod builtin;
 mod calls;
 mod client;
+pub mod command;
 mod connection;
 mod ctx;
 mod endings;
 pub mod error;
+pub mod exec;
 mod follow;
 mod handler;
 mod heartbeat;

@@ -46,6 +46,7 @@ pub struct Worker {
     concurrency: u32,
     prefetch: u32,
     drain_timeout: Duration,
+    time_limit: Option<Duration>,
     router: Router,
     drainer: Drainer,
 }
@@ -101,6 +102,7 @@ impl Worker {
             concurrency: 1,
             prefetch: 0,
             drain_timeout: DRAIN_TIMEOUT,
+            time_limit: None,
             router: Router::new(),
             drainer: Drainer::default(),
         }
@@ -134,6 +136,13 @@ impl Worker {
     #[must_use]
     pub const fn drain_timeout(mut self, wait: Duration) -> Self {
         self.drain_timeout = wait;
+        self
+    }
+
+    /// No attempt may take longer, whatever its job allows; no limit unless set.
+    #[must_use]
+    pub const fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
         self
     }
 
@@ -217,7 +226,8 @@ impl Worker {
         if self.queues.is_empty() {
             return Err(Error::Invalid("a worker needs a queue to take jobs from".to_owned()));
         }
-        let crew = Arc::new(Crew { router: self.router, running: Mutex::default() });
+        let (router, time_limit) = (self.router, self.time_limit);
+        let crew = Arc::new(Crew { router, time_limit, running: Mutex::default() });
         let mut subscriptions = Vec::new();
         for queue in self.queues {
             let queue = self.client.queue(queue?)?;
@@ -266,6 +276,7 @@ impl Worker {
 #[derive(Debug)]
 struct Crew {
     router: Router,
+    time_limit: Option<Duration>,
     running: Mutex<BTreeMap<LeaseId, Arc<Stop>>>,
 }
 
@@ -287,7 +298,8 @@ impl Crew {
         let stop = Arc::new(Stop::default());
         self.running().insert(lease, Arc::clone(&stop));
         delivery.watch(&stop);
-        let (about, payload) = (About::of(&delivery), delivery.payload().clone());
+        let (mut about, payload) = (About::of(&delivery), delivery.payload().clone());
+        about.time_limit = about.time_limit.into_iter().chain(self.time_limit).min();
         let client = Some(delivery.client().clone());
         log::debug!(job:% = about.job, attempt = about.attempt, handler:% = about.handler; "job starts");
         let outcome = self.router.attempt(about, payload, &stop, client).await;
