@@ -11,9 +11,9 @@ use ganger_shared::key::Key;
 
 use crate::builder::Builder;
 use crate::config::Config;
-use crate::engine::house_interval;
 use crate::error::BrokerError;
 use crate::journal::JournalThread;
+use crate::keepers;
 use crate::key_file::{self, KeyFileError};
 use crate::listener;
 use crate::session::Door;
@@ -74,20 +74,11 @@ impl Broker {
     pub(crate) fn run(parts: Parts) -> Self {
         let Parts { door, listener, thread, key, config, shortest_bound } = parts;
         let door = Arc::new(door);
-        let engine = &door.engine;
+        let engine = || Arc::clone(&door.engine);
         let keepers = vec![
-            ganger_rt::spawn({
-                let engine = Arc::clone(engine);
-                async move { engine.keep_time().await }
-            }),
-            ganger_rt::spawn({
-                let engine = Arc::clone(engine);
-                async move { engine.follow_journal().await }
-            }),
-            ganger_rt::spawn({
-                let engine = Arc::clone(engine);
-                async move { engine.keep_house(house_interval(shortest_bound)).await }
-            }),
+            ganger_rt::spawn(keepers::keep_time(engine())),
+            ganger_rt::spawn(keepers::follow_journal(engine())),
+            ganger_rt::spawn(keepers::keep_house(engine(), shortest_bound)),
         ];
         let addr = listener.as_ref().map(|(_, addr)| *addr);
         let port = listener
@@ -173,8 +164,9 @@ impl Broker {
             thread.join().await;
         }
         let failed = engine.journal_failure();
-        if failed.is_none() {
-            engine.say_goodbye("the broker is stopping");
+        match &failed {
+            None => engine.say_goodbye("the broker is stopping"),
+            Some(_) => engine.close_all(),
         }
         let connections = &self.door.connections;
         if ganger_rt::timeout(FAREWELL_MAX, connections.none()).await.is_err() {

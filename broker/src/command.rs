@@ -84,6 +84,9 @@ pub fn run(args: Args) -> ExitCode {
             Err(error) => complain(&error, None, 1),
         };
     }
+    if loaded.config.data.is_some() && loaded.config.durability == Durability::Memory {
+        log::warn!("the data folder is not used: this broker keeps everything in memory");
+    }
     raise_file_limit(&loaded.config);
     match ganger_rt::block_on(serve(loaded.config)) {
         Ok(()) => ExitCode::SUCCESS,

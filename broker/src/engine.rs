@@ -10,10 +10,9 @@
 //! across an await, and with one runtime thread nobody ever waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use event_listener::{Event as Notice, listener};
-use futures_lite::future::or;
 use ganger_machine::{Command, Machine, Output};
 use ganger_rt::Stream;
 use ganger_shared::key::KeyId;
@@ -34,6 +33,8 @@ pub(crate) struct Engine {
     progress: Option<Arc<Progress>>,
     /// The machine wants a tick earlier than the timer knows.
     earlier: Notice,
+    /// The journal has come closer, and what it held back has left; or the broker has ended.
+    moved: Notice,
     /// Why the broker has ended, taken by whoever reports it.
     failure: Mutex<Option<BrokerError>>,
     over: Notice,
@@ -92,6 +93,7 @@ impl Engine {
             clock,
             progress,
             earlier: Notice::new(),
+            moved: Notice::new(),
             failure: Mutex::new(None),
             over: Notice::new(),
         }
@@ -117,13 +119,14 @@ impl Engine {
         Ok(attached)
     }
 
-    /// Carries out `requests` of the session whose connection this is.
+    /// Carries out `requests` of the session whose connection this is. Returns how many bytes wait
+    /// to leave on it.
     pub(crate) fn run(
         &self,
         session: SessionId,
         connection: ConnectionId,
         requests: impl IntoIterator<Item = Request>,
-    ) -> Result<(), Gone> {
+    ) -> Result<usize, Gone> {
         let mut core = self.lock()?;
         if !core.outbox.heard(connection) {
             return Err(Gone);
@@ -133,7 +136,7 @@ impl Engine {
             core.step(now, Command::Request { session, request });
         }
         self.finish(&mut core);
-        Ok(())
+        Ok(core.outbox.waiting(connection))
     }
 
     /// The connection broke. Does nothing if its session has another one by now.
@@ -162,80 +165,75 @@ impl Engine {
         }
     }
 
-    /// Bytes that wait to leave on a connection.
-    pub(crate) fn waiting(&self, connection: ConnectionId) -> usize {
-        self.lock().map_or(0, |core| core.outbox.waiting(connection))
-    }
-
-    /// Waits until the journal has come closer; for ever where there is none.
-    pub(crate) async fn journal_progress(&self) {
-        let Some(progress) = &self.progress else { return std::future::pending().await };
-        let seen = progress.seen();
-        progress.beyond(seen).await;
+    /// Bytes of a frame have come that is not whole yet: the client is not silent.
+    pub(crate) fn heard(&self, connection: ConnectionId) {
+        if let Ok(mut core) = self.lock() {
+            core.outbox.heard(connection);
+        }
     }
 
     /// Waits while the journal is too far behind to take more.
     pub(crate) async fn ready(&self) {
-        let full =
-            || self.lock().is_ok_and(|core| core.journal.as_ref().is_some_and(Journal::is_full));
-        while self.progress.is_some() && full() {
-            self.journal_progress().await;
-        }
+        self.until(|core| !core.journal.as_ref().is_some_and(Journal::is_full)).await;
     }
 
-    /// Brings the machine its ticks, for as long as it is polled.
-    pub(crate) async fn keep_time(&self) {
+    /// Waits until no more than `bytes` wait to leave on a connection.
+    pub(crate) async fn room(&self, connection: ConnectionId, leaving: &Leaving, bytes: usize) {
         loop {
-            listener!(self.earlier => earlier);
-            let due = self.lock().map_or(Time::NEVER, |core| core.timer);
-            let tick = async {
-                match self.clock.instant(due).filter(|_| due != Time::NEVER) {
-                    Some(due) => ganger_rt::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-                true
-            };
-            let is_due = or(tick, async {
-                earlier.await;
-                false
-            });
-            if is_due.await {
-                self.ready().await;
-                self.tick();
+            // Those that wait for the socket can be few; the others wait for the journal.
+            leaving.below(bytes).await;
+            let waits = |core: &Core| core.outbox.waiting(connection) > bytes;
+            self.until(|core| !waits(core) || leaving.queued() > bytes).await;
+            if !self.lock().is_ok_and(|core| waits(&core)) {
+                return;
             }
         }
     }
 
-    fn tick(&self) {
+    /// Waits until the journal's progress has brought it about that `met`, or the broker has ended.
+    async fn until(&self, met: impl Fn(&Core) -> bool) {
+        loop {
+            listener!(self.moved => moved);
+            match self.lock() {
+                Ok(core) if !met(&core) => {}
+                Ok(_) | Err(Gone) => return,
+            }
+            moved.await;
+        }
+    }
+
+    /// When the machine wants its next tick, and a wait for it to want one earlier than that.
+    pub(crate) fn next_tick(&self) -> (Option<Instant>, event_listener::EventListener) {
+        let earlier = self.earlier.listen();
+        let due = self.lock().map_or(Time::NEVER, |core| core.timer);
+        (self.clock.instant(due).filter(|_| due != Time::NEVER), earlier)
+    }
+
+    /// Tells the machine that time has passed.
+    pub(crate) fn tick(&self) {
         let Ok(mut core) = self.lock() else { return };
         core.timer = Time::NEVER;
         core.step(self.clock.now(), Command::Tick);
         self.finish(&mut core);
     }
 
-    /// Lets leave what the journal has made safe, for as long as it is polled.
-    pub(crate) async fn follow_journal(&self) {
-        let Some(progress) = &self.progress else { return };
-        let mut seen = Reached::default();
-        loop {
-            progress.beyond(seen).await;
-            match progress.take() {
-                Ok(reached) => seen = reached,
-                Err(error) => return self.fail(BrokerError::Storage(error)),
-            }
-            let Ok(mut core) = self.lock() else { return };
-            core.outbox.release(seen);
-            core.outbox.flush();
-        }
+    /// What the journal's thread reports, where there is one.
+    pub(crate) const fn progress(&self) -> Option<&Arc<Progress>> {
+        self.progress.as_ref()
     }
 
-    /// Gives up clients that do not read or do not speak, every `interval`, for as long as it is
-    /// polled.
-    pub(crate) async fn keep_house(&self, interval: Duration) {
-        loop {
-            ganger_rt::sleep(interval).await;
-            self.lock_even_ended().outbox.sweep();
+    /// Lets leave what the journal has made safe.
+    pub(crate) fn release(&self, reached: Reached) {
+        if let Ok(mut core) = self.lock() {
+            core.outbox.release(reached);
+            core.outbox.flush();
         }
+        self.moved.notify(usize::MAX);
+    }
+
+    /// Gives up clients that do not read or do not speak.
+    pub(crate) fn sweep(&self) {
+        self.lock_even_ended().outbox.sweep();
     }
 
     /// One request of the broker itself, on a session of its own, and its answer.
@@ -264,6 +262,7 @@ impl Engine {
         core.journal = None;
         drop(core);
         self.over.notify(usize::MAX);
+        self.moved.notify(usize::MAX);
     }
 
     /// Waits until the broker takes nothing more, for whatever reason.
@@ -296,11 +295,11 @@ impl Engine {
     /// Why the broker has ended by itself, if it has and nobody was told.
     pub(crate) fn journal_failure(&self) -> Option<BrokerError> {
         let failed = self.progress.as_ref().and_then(|progress| progress.take().err());
-        failed.map(BrokerError::Storage).or_else(|| self.failure())
+        failed.or_else(|| self.failure())
     }
 
     /// Ends the broker: nobody is answered any more.
-    fn fail(&self, error: BrokerError) {
+    pub(crate) fn fail(&self, error: BrokerError) {
         let mut core = self.lock_even_ended();
         core.ended = true;
         core.journal = None;
@@ -310,6 +309,7 @@ impl Engine {
         failure.get_or_insert(error);
         drop(failure);
         self.over.notify(usize::MAX);
+        self.moved.notify(usize::MAX);
     }
 
     /// Waits for the end that nobody asked for.
@@ -400,7 +400,42 @@ impl Core {
     }
 }
 
-/// How often [`Engine::keep_house`] should look, for bounds of these lengths.
-pub(crate) fn house_interval(shortest_bound: Duration) -> Duration {
-    (shortest_bound / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ganger_machine::Config;
+
+    use super::*;
+    use crate::outbox::Bounds;
+
+    #[test]
+    fn panic_in_the_machine_ends_the_broker_and_every_connection() {
+        let clock = Clock::start();
+        let bounds = Bounds {
+            unsent_pause: 1,
+            unsent_max: 1,
+            write_stall: Duration::MAX,
+            silence: Duration::MAX,
+        };
+        let machine = Machine::new(Config::default(), clock.started());
+        let engine = Engine::new(machine, None, Outbox::new(bounds), clock);
+        let (ours, client) = Stream::pipe(1 << 10);
+        let (session, key) = (SessionId(1), KeyId([0; 8]));
+        let opening = Opening { session, key, held: Vec::new(), name: String::new() };
+        let (connection, ..) = engine.open(opening, ours).map_err(|(error, _)| error).unwrap();
+
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _core = engine.core.lock();
+            panic!("as the machine might");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(engine.run(session, connection, [Request::Heartbeat]), Err(Gone));
+        ganger_rt::block_on(async {
+            assert!(matches!(engine.failed().await, BrokerError::Panicked));
+            engine.ended().await;
+            let mut buffer = [0; 256];
+            while let Ok(1..) = client.read(&mut buffer).await {}
+        });
+    }
 }

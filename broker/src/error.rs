@@ -108,7 +108,7 @@ pub enum BrokerError {
     /// The journal cannot be written. What was acknowledged before is safe.
     #[error("the journal cannot be written")]
     Storage(#[source] StorageError),
-    /// A bug: the machine panicked, and what it holds is of no more use.
-    #[error("the broker's state is broken by a panic, which the log shows")]
+    /// A bug: the machine or the storage panicked, and what the broker holds is of no more use.
+    #[error("the broker has panicked; the message is above this one")]
     Panicked,
 }

@@ -18,7 +18,7 @@ use event_listener::{Event as Notice, listener};
 use futures_lite::future::block_on;
 use ganger_machine::Event;
 
-use crate::error::StartError;
+use crate::error::{BrokerError, StartError};
 use crate::storage::{Record, Seq, Storage, StorageError, Until};
 
 /// Records on their way to the thread, at most. Their payloads are the machine's own, shared, and
@@ -47,29 +47,29 @@ pub(crate) struct Reached {
 /// What the thread tells the engine.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    state: Mutex<(Reached, Option<StorageError>)>,
+    state: Mutex<State>,
     changed: Notice,
 }
 
 impl Progress {
-    fn lock(&self) -> MutexGuard<'_, (Reached, Option<StorageError>)> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the progress")
     }
 
     /// How far the journal has come; the error is given once.
-    pub(crate) fn take(&self) -> Result<Reached, StorageError> {
+    pub(crate) fn take(&self) -> Result<Reached, BrokerError> {
         let mut state = self.lock();
-        state.1.take().map_or(Ok(state.0), Err)
+        state.error.take().map_or(Ok(state.reached), Err)
     }
 
     /// How far the journal has come, whatever has happened to it.
     pub(crate) fn seen(&self) -> Reached {
-        self.lock().0
+        self.lock().reached
     }
 
     /// Waits until there is more than `seen`.
     pub(crate) async fn beyond(&self, seen: Reached) {
-        let news = |state: &(Reached, Option<StorageError>)| state.0 != seen || state.1.is_some();
+        let news = |state: &State| state.reached != seen || state.error.is_some();
         while !news(&self.lock()) {
             listener!(self.changed => changed);
             if !news(&self.lock()) {
@@ -78,10 +78,21 @@ impl Progress {
         }
     }
 
-    fn report(&self, change: impl FnOnce(&mut (Reached, Option<StorageError>))) {
-        change(&mut self.lock());
+    fn reach(&self, reached: Reached) {
+        self.lock().reached = reached;
         self.changed.notify(usize::MAX);
     }
+
+    fn fail(&self, error: BrokerError) {
+        self.lock().error.get_or_insert(error);
+        self.changed.notify(usize::MAX);
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reached: Reached,
+    error: Option<BrokerError>,
 }
 
 struct Entry {
@@ -194,10 +205,9 @@ impl Writer {
         let listened = starter.send_blocking(Replayed::All(replayed)).is_ok();
         starter.close();
         let Some(last) = started.filter(|_| listened) else { return };
-        self.progress.report(|state| state.0 = Reached { written: last, durable: last });
+        self.progress.reach(Reached { written: last, durable: last });
         if let Err(error) = self.write(last) {
-            self.entries.close();
-            self.progress.report(|state| state.1 = Some(error));
+            self.progress.fail(BrokerError::Storage(error));
         }
     }
 
@@ -250,7 +260,7 @@ impl Writer {
                 Until::Written => volatile_since = volatile_since.or_else(|| Some(Instant::now())),
             }
             bodies.clear();
-            self.progress.report(|state| state.0 = reached);
+            self.progress.reach(reached);
         }
         self.storage.append(&[], Until::Durable)
     }
@@ -263,6 +273,16 @@ impl Writer {
         match block_on(ganger_rt::timeout(left, self.entries.recv())) {
             Ok(received) => received.ok().map(Next::Entry),
             Err(ganger_rt::TimedOut) => Some(Next::SyncIsDue),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Whatever ended the thread, nobody must wait for it.
+    fn drop(&mut self) {
+        self.entries.close();
+        if std::thread::panicking() {
+            self.progress.fail(BrokerError::Panicked);
         }
     }
 }

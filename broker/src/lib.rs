@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod handshake;
 mod journal;
+mod keepers;
 mod key_file;
 mod listener;
 mod log_quota;

@@ -398,3 +398,95 @@ fn say_goodbye(outgoing: &Outgoing, reason: &str, come_back: ComeBack) {
     });
     let _ = outgoing.flush();
 }
+
+#[cfg(test)]
+mod tests {
+    use ganger_shared::RequestId;
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId(7);
+
+    fn bounds() -> Bounds {
+        Bounds {
+            unsent_pause: 1 << 10,
+            unsent_max: 1 << 20,
+            write_stall: Duration::from_secs(30),
+            silence: Duration::from_secs(30),
+        }
+    }
+
+    fn settled(number: u64) -> Response {
+        Response::Settled { request: RequestId(number), lost: Vec::new() }
+    }
+
+    /// The numbers of the answers that have arrived at the client.
+    async fn arrived(client: &Stream, count: usize) -> Vec<u64> {
+        let mut frames = codec::FrameBuffer::new();
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            let read = client.read(frames.spare()).await.unwrap();
+            assert_ne!(read, 0, "the connection ended after {numbers:?}");
+            frames.filled(read);
+            while let Some(frame) = frames.next_frame(1 << 20).unwrap() {
+                match codec::decode(frame).unwrap() {
+                    Response::Settled { request, .. } => numbers.push(request.0),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn what_promises_leaves_in_order_once_it_is_safe_and_the_rest_at_once() {
+        ganger_rt::block_on(async {
+            let (ours, client) = Stream::pipe(1 << 16);
+            let mut outbox = Outbox::new(bounds());
+            let (connection, _incoming, _leaving) = outbox.attach(SESSION, ours);
+            outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
+            outbox.send(SESSION, &settled(2), Durability::Relaxed, Seq(2));
+            outbox.send(SESSION, &settled(3), Durability::Strict, Seq(3));
+            outbox.send(SESSION, &settled(4), Durability::Memory, Seq(3));
+            outbox.flush();
+            assert_eq!(arrived(&client, 1).await, [4]);
+
+            // The second one is safe enough, and may not be seen before the first.
+            outbox.release(Reached { written: Seq(3), durable: Seq(0) });
+            outbox.flush();
+            assert!(outbox.waiting(connection) > 0);
+            outbox.release(Reached { written: Seq(3), durable: Seq(2) });
+            outbox.flush();
+            assert_eq!(arrived(&client, 2).await, [1, 2]);
+            outbox.release(Reached { written: Seq(3), durable: Seq(3) });
+            outbox.flush();
+            assert_eq!(arrived(&client, 1).await, [3]);
+            assert_eq!((outbox.waiting(connection), outbox.holding.len()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn what_was_held_for_one_connection_never_leaves_on_the_next() {
+        ganger_rt::block_on(async {
+            let (ours, first) = Stream::pipe(1 << 16);
+            let mut outbox = Outbox::new(bounds());
+            let (before, ..) = outbox.attach(SESSION, ours);
+            outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
+            let (ours, second) = Stream::pipe(1 << 16);
+            let (after, ..) = outbox.attach(SESSION, ours);
+            assert_eq!(outbox.len(), 1);
+            assert!(!outbox.heard(before) && outbox.heard(after));
+            assert!(!outbox.detach(before), "the end of the first ended the second");
+
+            outbox.send(SESSION, &settled(2), Durability::Strict, Seq(2));
+            outbox.release(Reached { written: Seq(2), durable: Seq(2) });
+            outbox.flush();
+            assert_eq!(arrived(&second, 1).await, [2]);
+            let mut goodbye = [0; 256];
+            let read = first.read(&mut goodbye).await.unwrap();
+            let told = codec::decode::<Response>(&goodbye[..read]).unwrap();
+            assert!(matches!(told, Response::Goodbye { come_back: false, .. }), "{told:?}");
+            assert_eq!(first.read(&mut goodbye).await.unwrap(), 0);
+        });
+    }
+}

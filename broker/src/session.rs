@@ -18,7 +18,7 @@ use ganger_shared::handshake::Verified;
 use ganger_shared::{Request, Response, SessionId};
 
 use crate::connections::{Connections, Place, Stranger};
-use crate::engine::{Engine, NotOpened, Opening};
+use crate::engine::{Engine, Gone, NotOpened, Opening};
 use crate::handshake::{self, Keys, NotAdmitted};
 use crate::log_quota::LogQuota;
 use crate::outbox::{ConnectionId, Incoming, Leaving};
@@ -221,9 +221,16 @@ impl Session {
             let (closes, full) = (batch.closes(), batch.full);
             if !batch.requests.is_empty() {
                 door.engine.ready().await;
-                if door.engine.run(self.id, self.connection, batch.requests).is_err() {
-                    return End::Gone;
+                match door.engine.run(self.id, self.connection, batch.requests) {
+                    Ok(waiting) if waiting > door.unsent_pause => {
+                        let half = door.unsent_pause / 2;
+                        door.engine.room(self.connection, &self.leaving, half).await;
+                    }
+                    Ok(_) => {}
+                    Err(Gone) => return End::Gone,
                 }
+            } else if !frames.is_empty() {
+                door.engine.heard(self.connection);
             }
             if closes {
                 return End::Closed;
@@ -231,7 +238,6 @@ impl Session {
             if let Some(error) = batch.error {
                 return End::Dismissed(error.to_string());
             }
-            self.room(door).await;
             if full {
                 ganger_rt::yield_now().await;
                 continue;
@@ -241,17 +247,6 @@ impl Session {
                 Ok(0) if frames.is_empty() => return End::Broken("closed by the peer".to_owned()),
                 Ok(0) => return End::Broken("closed by the peer amid a frame".to_owned()),
                 Err(error) => return End::Broken(error.to_string()),
-            }
-        }
-    }
-
-    /// Waits while the client has more answers to take than it should.
-    async fn room(&self, door: &Door) {
-        while door.engine.waiting(self.connection) > door.unsent_pause {
-            if self.leaving.queued() > door.unsent_pause / 2 {
-                self.leaving.below(door.unsent_pause / 2).await;
-            } else {
-                door.engine.journal_progress().await;
             }
         }
     }

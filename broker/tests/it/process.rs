@@ -7,6 +7,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ganger_shared::Response;
 use ganger_shared::key::Key;
@@ -332,9 +334,8 @@ fn five_thousand_idle_clients_cost_little_and_hold_up_nobody() {
 }
 
 #[test]
-fn broker_with_few_files_goes_on_when_they_are_used_up() {
+fn connections_are_bounded_by_the_limit_of_open_files() {
     let home = tempfile::tempdir().unwrap();
-    // The shell lowers the limit for good: 40 files, of which none are reserved in the end.
     let broker = env!("CARGO_BIN_EXE_ganger-broker");
     let mut command = Command::new("sh");
     command.env_clear().env("HOME", home.path()).env("GANGER_LOG", "off");
@@ -353,4 +354,50 @@ fn broker_with_few_files_goes_on_when_they_are_used_up() {
     });
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end().0, Some(0));
+}
+
+#[test]
+fn broker_out_of_files_rests_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let broker = env!("CARGO_BIN_EXE_ganger-broker");
+    let mut command = Command::new("bash");
+    command.env_clear().env("HOME", home.path()).env("GANGER_LOG", "error");
+    // Of 90 files 70 are taken by what the process is started with; it counts on 26.
+    let taken = "for file in $(seq 10 79); do eval \"exec $file</dev/null\"; done";
+    let script = format!("ulimit -n 90; {taken}; exec {broker} --listen 127.0.0.1:0");
+    let daemon = Daemon::start(command.args(["-c", &script]).env("PATH", "/usr/bin:/bin"));
+    run(async {
+        let mut first = Client::tcp(&daemon.address(), &daemon.key()).await;
+        let inside = Arc::new(AtomicUsize::new(0));
+        let (leave, stay) = async_channel::bounded::<()>(1);
+        let connect = || {
+            let (address, key) = (daemon.address(), daemon.key());
+            let (inside, stay) = (Arc::clone(&inside), stay.clone());
+            ganger_rt::spawn(async move {
+                let client = Client::tcp(&address, &key).await;
+                inside.fetch_add(1, Ordering::Relaxed);
+                stay.recv().await.unwrap_err();
+                drop(client);
+            })
+        };
+        let others: Vec<_> = (0..20).map(|_| connect()).collect();
+        // Those inside are served while others cannot get in.
+        for _ in 0..20 {
+            first.is_served().await;
+        }
+        let inside = inside.load(Ordering::Relaxed);
+        assert!((1..20).contains(&inside), "{inside} got in");
+        // Each that leaves makes room for another one.
+        drop(leave);
+        for other in others {
+            other.await;
+        }
+        first.is_served().await;
+    });
+    daemon.signal(Signal::TERM);
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0));
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines.iter().all(|line| line.contains("cannot accept connections")), "{log}");
+    assert!((1..=20).contains(&lines.len()), "{log}");
 }
