@@ -25,6 +25,9 @@ use crate::handler::{Router, UnknownHandler};
 use crate::key_file;
 use crate::worker::{Drainer, Worker};
 
+/// How long the broker is given to hear of jobs that are given back at the second signal: 1 s.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Where the broker is and how to prove that one belongs to it.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectArgs {
@@ -205,7 +208,7 @@ async fn work(args: &WorkerArgs) -> Result<Stopped, Error> {
     if let Ok(Stopped::Drained) = ended {
         client.close().await;
     }
-    ended
+    if drainer.gave_up() { ended.and(Ok(Stopped::Interrupted)) } else { ended }
 }
 
 fn worker(args: &WorkerArgs, client: &Client) -> Result<Worker, Error> {
@@ -225,11 +228,13 @@ fn worker(args: &WorkerArgs, client: &Client) -> Result<Worker, Error> {
     })
 }
 
-/// The first signal drains, the second one ends.
+/// The first signal drains, the second one gives up, and then there is no more waiting.
 async fn listen(signals: &mut Signals, drainer: &Drainer) {
     next_stop(signals).await;
     drainer.drain();
     next_stop(signals).await;
+    drainer.give_up();
+    futures_lite::future::or(next_stop(signals), ganger_rt::sleep(LAST_WORDS)).await;
 }
 
 async fn next_stop(signals: &mut Signals) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,19 +70,41 @@ pub struct Drainer {
 
 #[derive(Debug, Default)]
 struct Drain {
-    asked: std::sync::atomic::AtomicBool,
+    /// The strongest [`Haste`] that was asked for.
+    haste: AtomicU8,
     event: Event,
+}
+
+/// How a worker is to come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Haste {
+    Drain = 1,
+    GiveUp = 2,
 }
 
 impl Drainer {
     /// Has the worker drain; does not wait for it. Asking twice does nothing more.
     pub fn drain(&self) {
-        self.shared.asked.store(true, std::sync::atomic::Ordering::Release);
+        self.ask(Haste::Drain);
+    }
+
+    /// Has the worker give back what it still runs, at no cost to the jobs; does not wait for it.
+    pub fn give_up(&self) {
+        self.ask(Haste::GiveUp);
+    }
+
+    /// Whether the worker was told to give up.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.shared.haste.load(Ordering::Acquire) >= Haste::GiveUp as u8
+    }
+
+    fn ask(&self, haste: Haste) {
+        self.shared.haste.fetch_max(haste as u8, Ordering::AcqRel);
         self.shared.event.notify(usize::MAX);
     }
 
-    async fn asked(&self) {
-        let asked = || self.shared.asked.load(std::sync::atomic::Ordering::Acquire);
+    async fn asked(&self, haste: Haste) {
+        let asked = || self.shared.haste.load(Ordering::Acquire) >= haste as u8;
         while !asked() {
             listener!(self.shared.event => event);
             if asked() {
@@ -250,7 +273,7 @@ impl Worker {
             result
         });
         let drained = async {
-            self.drainer.asked().await;
+            self.drainer.asked(Haste::Drain).await;
             None
         };
         if let Some(result) = or(async { Some(working.as_mut().await) }, drained).await {
@@ -260,9 +283,13 @@ impl Worker {
         for subscription in &subscriptions {
             subscription.unsubscribe();
         }
-        let result = match ganger_rt::timeout(self.drain_timeout, working.as_mut()).await {
-            Ok(result) => result,
-            Err(ganger_rt::TimedOut) => {
+        let late = async {
+            or(self.drainer.asked(Haste::GiveUp), ganger_rt::sleep(self.drain_timeout)).await;
+            None
+        };
+        let result = match or(async { Some(working.as_mut().await) }, late).await {
+            Some(result) => result,
+            None => {
                 crew.give_up();
                 working.await
             }
@@ -319,7 +346,7 @@ impl Crew {
     /// Has every handler stop at once.
     fn give_up(&self) {
         let running = self.running();
-        log::warn!(running = running.len(); "handlers did not finish in time, their jobs are given back");
+        log::warn!(running = running.len(); "not waiting for handlers, their jobs are given back");
         let stops: Vec<Arc<Stop>> = running.values().map(Arc::clone).collect();
         drop(running);
         for stop in stops {

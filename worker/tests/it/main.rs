@@ -1,5 +1,8 @@
 //! The client against a broker in the same process, and against a scripted peer.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod commands;
 mod connection;
 mod jobs;
 mod lists;

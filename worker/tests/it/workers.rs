@@ -222,7 +222,7 @@ fn time_limit_ends_an_attempt_as_a_failure() {
 #[test]
 fn endings_tell_acks_and_deaths_apart() {
     async fn pick(n: u32, _: Ctx) -> Result<u32, JobError> {
-        if n % 2 == 0 { Ok(n) } else { Err(JobError::dead("odd", "odd number")) }
+        if n.is_multiple_of(2) { Ok(n) } else { Err(JobError::dead("odd", "odd number")) }
     }
     with_broker(|broker, client| async move {
         let worker = Worker::new(connect(&broker).await).queue("q").concurrency(8);
@@ -239,5 +239,20 @@ fn endings_tell_acks_and_deaths_apart() {
             }
         }
         assert_eq!((acked, dead), (50, 50));
+    });
+}
+
+#[test]
+fn worker_that_gives_up_does_not_wait_for_its_handlers() {
+    with_broker(|broker, client| async move {
+        let (worker, starts, _stops) = waiting_worker(connect(&broker).await);
+        let drainer = worker.drainer();
+        let working = ganger_rt::spawn(worker.run());
+        let queue = client.queue("q").unwrap();
+        let job = queue.submit("").retries(0).crash_retries(0).await.unwrap();
+        starts.recv().await.unwrap();
+        drainer.give_up();
+        working.await.unwrap();
+        assert_eq!(queue.subscribe(1).pull().await.unwrap().unwrap().job(), job.id());
     });
 }
