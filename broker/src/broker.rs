@@ -149,7 +149,8 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// Why the broker had ended by itself before, or could not finish its journal.
+    /// Why the broker had ended by itself before, unless [`failed`](Self::failed) has said so, or
+    /// could not finish its journal.
     ///
     /// # Cancel safety
     ///

@@ -82,6 +82,11 @@ fn number_out_of_order_is_refused<S: Storage>(open: &mut impl FnMut() -> S) {
     records(&mut storage);
     let gap = storage.append(&[Record { seq: Seq(2), body: b"two" }], Until::Durable);
     assert!(gap.is_err(), "position 2 was taken before position 1");
+    drop(storage);
+    let mut storage = open();
+    records(&mut storage);
+    let early = storage.compact(Record { seq: Seq(1), body: b"one" });
+    assert!(early.is_err(), "a snapshot took the place of records that there are not");
 }
 
 fn snapshot_takes_the_place_of_what_it_covers<S: Storage>(open: &mut impl FnMut() -> S) {

@@ -77,10 +77,7 @@ impl Storage for MemoryStorage {
         let mut log = self.leading()?;
         for record in records {
             if record.seq != log.last.next() {
-                return Err(StorageError::Damaged {
-                    place: format!("position {}", record.seq),
-                    reason: format!("it does not follow position {}", log.last),
-                });
+                return Err(misplaced(record.seq, log.last));
             }
             log.last = record.seq;
             log.records.push_back((record.seq, record.body.to_vec()));
@@ -90,11 +87,21 @@ impl Storage for MemoryStorage {
 
     fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
         let mut log = self.leading()?;
+        if snapshot.seq > log.last {
+            return Err(misplaced(snapshot.seq, log.last));
+        }
         while log.records.front().is_some_and(|(seq, _)| *seq <= snapshot.seq) {
             log.records.pop_front();
         }
         log.records.push_front((snapshot.seq, snapshot.body.to_vec()));
         Ok(())
+    }
+}
+
+fn misplaced(seq: Seq, last: Seq) -> StorageError {
+    StorageError::Damaged {
+        place: format!("position {seq}"),
+        reason: format!("the last position is {last}"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Clients that have the key and do not keep to the protocol: they are told and lose their
 //! connection; nothing else happens to anybody.
 
+use std::time::Duration;
+
 use ganger_broker::Broker;
-use ganger_broker::config::{Config, Size};
+use ganger_broker::config::{Config, Size, Span};
 use ganger_shared::codec;
 use ganger_shared::{Rejection, Request, RequestId, Response};
 
@@ -133,6 +135,18 @@ fn half_a_frame_and_the_end_loses_only_that_frame() {
         other.subscribe("kept", 10).await;
         assert_eq!(other.assigned().await.payloads, [&b"a job"[..]]);
         other.is_served().await;
+    });
+}
+
+#[test]
+fn half_a_frame_and_silence_is_closed_in_time() {
+    run(async {
+        let mut config = Config::default();
+        config.sessions.heartbeat = Span(Duration::from_millis(30));
+        let broker = Broker::builder().config(config).pipes_only().start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        client.raw.write(&[200, 0, 0, 0, 2, 7]).await;
+        assert_eq!(client.raw.goodbye().await, ("nothing was heard for 90ms".to_owned(), true));
     });
 }
 

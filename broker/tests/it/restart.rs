@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use ganger_broker::config::Config;
 use ganger_broker::storage::{MemoryStorage, Record, Seq, Storage, StorageError, Until};
@@ -117,6 +118,61 @@ fn submit_is_acknowledged_only_when_it_is_safe_and_is_assigned_before() {
             Response::Accepted { request: answered, durability: Durability::Strict, .. }
                 if answered == request
         ));
+    });
+}
+
+/// A storage that tells how far each append was taken.
+struct Telling {
+    inner: MemoryStorage,
+    told: mpsc::Sender<(usize, Until)>,
+}
+
+impl Storage for Telling {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.inner.replay(visit)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        self.inner.append(records, until)?;
+        let _ = self.told.send((records.len(), until));
+        Ok(())
+    }
+
+    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
+        self.inner.compact(snapshot)
+    }
+}
+
+#[test]
+fn relaxed_is_answered_when_written_and_made_durable_soon_after() {
+    run(async {
+        let (told, tells) = mpsc::channel();
+        let storage = Telling { inner: MemoryStorage::default(), told };
+        let config = Config { durability: Durability::Relaxed, ..Config::default() };
+        let broker = Broker::builder().config(config).pipes_only().storage(storage);
+        let broker = broker.start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        assert_eq!(tells.recv().unwrap(), (1, Until::Written));
+        let written = Instant::now();
+        assert_eq!(tells.recv().unwrap(), (0, Until::Durable));
+        assert!(written.elapsed() < Duration::from_secs(5), "it was volatile for long");
+        broker.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn strict_is_made_durable_at_once() {
+    run(async {
+        let (told, tells) = mpsc::channel();
+        let broker = start(Telling { inner: MemoryStorage::default(), told }).await;
+        let mut client = Client::open(&broker).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        assert_eq!(tells.recv().unwrap(), (1, Until::Durable));
+        broker.stop().await.unwrap();
     });
 }
 
