@@ -141,7 +141,9 @@ impl Block {
     /// The strings of all `blocks`, one after the other, in a buffer of their own.
     #[must_use]
     pub fn concat<'a>(blocks: impl IntoIterator<Item = &'a Self>) -> Self {
+        let blocks: Vec<&Self> = blocks.into_iter().collect();
         let mut builder = Self::builder();
+        builder.bytes.reserve(blocks.iter().map(|block| block.size_bytes()).sum());
         for block in blocks {
             for slice in block.slices() {
                 builder.push(slice);

@@ -172,7 +172,7 @@ impl Machine {
             delay => Phase::Delayed { until: at.plus_millis(delay) },
         };
         let options = queue.share(options);
-        self.add(Run {
+        let run = self.add(Run {
             jobs,
             queue: queue_key,
             options,
@@ -187,6 +187,7 @@ impl Machine {
             watchers: smallvec::SmallVec::new(),
             phase,
         });
+        self.join_backwards(run);
     }
 
     /// Where the results of a queue's jobs go; the list is made if there is none.

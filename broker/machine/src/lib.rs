@@ -22,6 +22,7 @@ pub mod config;
 mod dispatch;
 pub mod event;
 mod finished;
+mod join;
 mod list;
 mod machine;
 mod numbers;
