@@ -366,7 +366,15 @@ impl Machine {
         count: u32,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        let list = *self.list_names.get(name).ok_or_else(|| not_found("list", name))?;
+        let Some(&list) = self.list_names.get(name) else {
+            if self.config.creation == Creation::ByOperatorOnly {
+                return Err(not_found("list", name));
+            }
+            // Looking at a list that nobody has used yet does not make it.
+            let (start, length, items) = (0, 0, Vec::new());
+            out.send(session, Response::Items { request, start, length, items });
+            return Ok(());
+        };
         let found = &self.lists[list.0];
         let items = found.range(found.index(start), u64::from(count), ANSWER_BYTES);
         self.send_items(session, request, list, items, out);
