@@ -48,7 +48,6 @@ async fn manager() -> anyhow::Result<()> {
     let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).start().await?;
     let client = Client::over(broker.connect_pipe(), broker.key().clone()).await?;
     let list = client.list("my_list")?;
-    list.pop(1, Duration::ZERO).await?; // its first use makes the list; there is nothing to take
     println!("manager: my_list is at {}", broker.addr());
 
     let address = broker.addr().to_string();
