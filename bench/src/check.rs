@@ -41,7 +41,12 @@ impl Ledger {
 
     /// Notes one result.
     pub(crate) fn record(&mut self, result: &[u8]) {
-        let Some(id) = payload::id_of(result).filter(|id| *id < self.expected) else {
+        self.note(payload::id_of(result));
+    }
+
+    /// Notes the result of job `id`; none if it is no job's.
+    pub(crate) fn note(&mut self, id: Option<u64>) {
+        let Some(id) = id.filter(|id| *id < self.expected) else {
             self.unexpected += 1;
             return;
         };

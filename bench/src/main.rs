@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the report goes to standard output")]
 #![expect(clippy::print_stderr, reason = "progress and errors go to standard error")]
 
+mod blocking;
 mod check;
 mod crew;
 mod janitor;
@@ -63,6 +64,12 @@ enum Command {
     /// One process of a run
     #[command(hide = true)]
     Role { task: String },
+    /// The server of the peer `ganger`
+    #[command(hide = true)]
+    Serve {
+        #[command(flatten)]
+        args: ganger_broker::command::Args,
+    },
     /// The server of the peer `relay`
     #[command(hide = true)]
     Relay { site: String },
@@ -109,7 +116,7 @@ struct Options {
     /// Also write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Also write the tables as Markdown
+    /// Also write a page of Markdown; if NAME-notes.md is beside NAME.md, it is included
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Also write a plot
@@ -148,6 +155,7 @@ fn run(command: Command) -> Result<ExitCode> {
             roles::play(&serde_json::from_str(&task).context("the task is not readable")?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Serve { args } => Ok(ganger_broker::command::run(args)),
         Command::Relay { site } => {
             peers::relay::serve(&serde_json::from_str(&site).context("the site is not readable")?)?;
             Ok(ExitCode::SUCCESS)
@@ -185,17 +193,33 @@ fn measure(
     if let Some(path) = &options.json {
         write(path, &report.to_json()?)?;
     }
-    if let Some(path) = &options.markdown {
-        write(path, &table::render(&report, Look::Markdown))?;
-    }
     if let Some(path) = &options.svg {
         write(path, &plot::render(&report)?)?;
+    }
+    if let Some(path) = &options.markdown {
+        write_page(path, &report, options.svg.as_deref())?;
     }
     match options.output {
         Output::Table => print!("{}", table::render(&report, Look::Terminal)),
         Output::Json => println!("{}", report.to_json()?),
     }
     Ok(verdict(&report))
+}
+
+/// Writes the report as a page, with what a person has written beside it.
+fn write_page(path: &Path, report: &Report, plot: Option<&Path>) -> Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let notes = fs::read_to_string(path.with_file_name(format!("{stem}-notes.md")));
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let page = table::Page {
+        command: &format!("cargo run --release -p ganger-bench -- {arguments}"),
+        // A plot elsewhere is not linked: the page would not find it where it is read.
+        plot: plot
+            .filter(|plot| plot.parent() == path.parent())
+            .and_then(|plot| plot.file_name()?.to_str()),
+        notes: notes.as_deref().ok(),
+    };
+    write(path, &table::page(report, &page))
 }
 
 /// Says what did not go well.

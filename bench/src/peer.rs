@@ -3,13 +3,16 @@
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
+use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Command;
+use std::task::{Context as Polling, Poll, Waker};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +106,11 @@ pub(crate) trait Peer: Debug + Sync {
     /// Whether this shape makes sense here.
     fn has_shape(&self, shape: Shape) -> bool;
 
+    /// Why it cannot promise this durability, if it cannot.
+    fn lacks(&self, _durability: Durability) -> Option<&'static str> {
+        None
+    }
+
     /// The command that runs the server in the foreground, at `site`.
     fn command(&self, program: &Program, site: &Site) -> Command;
 
@@ -123,6 +131,18 @@ pub(crate) trait Peer: Debug + Sync {
     /// The server refuses.
     fn prepare(&self, _site: &Site) -> Result<()> {
         Ok(())
+    }
+
+    /// Runs a role to its end. Where nothing is said, its steps block.
+    ///
+    /// # Errors
+    ///
+    /// Those of the role.
+    fn drive(&self, mut role: Step<'_, ()>) -> Result<()> {
+        match role.as_mut().poll(&mut Polling::from_waker(Waker::noop())) {
+            Poll::Ready(done) => done,
+            Poll::Pending => bail!("a role of {} waits, and nothing wakes it", self.name()),
+        }
     }
 
     /// Connects a client.
@@ -154,6 +174,9 @@ pub(crate) trait Peer: Debug + Sync {
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>>;
 }
 
+/// What a role does next.
+pub(crate) type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
 /// Submits one job at a time and receives its result.
 pub(crate) trait Client {
     /// Submits `job` and waits for the result; with [`Style::Plain`] also for the confirmation
@@ -162,7 +185,7 @@ pub(crate) trait Client {
     /// # Errors
     ///
     /// The connection breaks or is silent for too long.
-    fn round_trip(&mut self, job: &[u8]) -> Result<[u8; RESULT_LEN]>;
+    fn round_trip<'a>(&'a mut self, job: &'a [u8]) -> Step<'a, [u8; RESULT_LEN]>;
 }
 
 /// Submits jobs in batches. The caller keeps the window: it submits a few batches, sends, and
@@ -187,7 +210,7 @@ pub(crate) trait Producer {
     /// # Errors
     ///
     /// The connection breaks or is silent for too long, or the jobs are refused.
-    fn confirm(&mut self, jobs: u64) -> Result<()>;
+    fn confirm(&mut self, jobs: u64) -> Step<'_, ()>;
 }
 
 /// Receives jobs, publishes their results and acknowledges them.
@@ -197,7 +220,7 @@ pub(crate) trait Worker {
     /// # Errors
     ///
     /// The connection breaks, or a job is not as it was sent.
-    fn work(&mut self) -> Result<()>;
+    fn work(&mut self) -> Step<'_, ()>;
 }
 
 /// Receives results.
@@ -208,7 +231,7 @@ pub(crate) trait Collector {
     /// # Errors
     ///
     /// The connection breaks.
-    fn collect(&mut self, ledger: &mut Ledger, patience: Duration) -> Result<u64>;
+    fn collect<'a>(&'a mut self, ledger: &'a mut Ledger, patience: Duration) -> Step<'a, u64>;
 }
 
 /// Finds `name` among the programs of the system.

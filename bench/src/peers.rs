@@ -2,6 +2,7 @@
 //! Not what they must offer: that is `peer`.
 
 mod beanstalkd;
+mod ganger;
 mod redis_list;
 mod redis_stream;
 pub(crate) mod relay;
@@ -12,8 +13,13 @@ use anyhow::{Context as _, Result};
 use crate::peer::Peer;
 
 /// All peers, in the order of reports.
-pub(crate) static ALL: &[&dyn Peer] =
-    &[&redis_list::RedisList, &redis_stream::RedisStream, &beanstalkd::Beanstalkd, &relay::Relay];
+pub(crate) static ALL: &[&dyn Peer] = &[
+    &ganger::Ganger,
+    &redis_list::RedisList,
+    &redis_stream::RedisStream,
+    &beanstalkd::Beanstalkd,
+    &relay::Relay,
+];
 
 /// The peer called `name`.
 ///

@@ -46,6 +46,8 @@ pub(crate) struct Series {
     /// The figure of a run, over all runs that went well.
     pub(crate) figure: Option<Spread>,
     pub(crate) runs: Vec<Run>,
+    /// Why the peer cannot carry this load at all, if it cannot. No failure: it is said beforehand.
+    pub(crate) unavailable: Option<&'static str>,
     /// Why runs do not count: results were lost, or something broke.
     pub(crate) failures: Vec<String>,
 }
@@ -92,6 +94,7 @@ impl Series {
             unit: load.shape.unit(),
             figure: None,
             runs: Vec::new(),
+            unavailable: peer.lacks(load.durability),
             failures: Vec::new(),
         }
     }

@@ -75,27 +75,30 @@ pub(crate) fn play(task: &Task) -> Result<()> {
         Role::Client => {
             let mut client = peer.client(task).with_context(what)?;
             await_start()?;
-            report(&run_client(task, client.as_mut()).with_context(what)?)
+            let role = async { report(&run_client(task, client.as_mut()).await?) };
+            peer.drive(Box::pin(role)).with_context(what)
         }
         Role::Producer => {
             let mut producer = peer.producer(task).with_context(what)?;
             await_start()?;
-            report(&run_producer(task, producer.as_mut()).with_context(what)?)
+            let role = async { report(&run_producer(task, producer.as_mut()).await?) };
+            peer.drive(Box::pin(role)).with_context(what)
         }
         Role::Worker => {
             let mut worker = peer.worker(task).with_context(what)?;
             await_start()?;
-            worker.work().with_context(what)
+            peer.drive(worker.work()).with_context(what)
         }
         Role::Collector => {
             let mut collector = peer.collector(task).with_context(what)?;
             await_start()?;
-            report(&run_collector(task, collector.as_mut()).with_context(what)?)
+            let role = async { report(&run_collector(task, collector.as_mut()).await?) };
+            peer.drive(Box::pin(role)).with_context(what)
         }
     }
 }
 
-fn run_client(task: &Task, client: &mut dyn Client) -> Result<Report> {
+async fn run_client(task: &Task, client: &mut dyn Client) -> Result<Report> {
     let mut template = Template::new(task.payload);
     let mut ledger = Ledger::new(task.jobs);
     // Up to a minute, in nanoseconds, with three digits.
@@ -104,7 +107,7 @@ fn run_client(task: &Task, client: &mut dyn Client) -> Result<Report> {
     for id in 0..task.jobs {
         let job = template.job(id);
         let submitted_ns = monotonic_ns();
-        let result = client.round_trip(job)?;
+        let result = client.round_trip(job).await?;
         let elapsed_ns = monotonic_ns() - submitted_ns;
         ledger.record(&result);
         if id < task.warmup {
@@ -121,7 +124,7 @@ fn run_client(task: &Task, client: &mut dyn Client) -> Result<Report> {
     })
 }
 
-fn run_producer(task: &Task, producer: &mut dyn Producer) -> Result<Report> {
+async fn run_producer(task: &Task, producer: &mut dyn Producer) -> Result<Report> {
     let (batch, window) = match task.style {
         Style::Plain | Style::Pipelined => (1, 1),
         Style::Batched => (u64::try_from(task.batch)?, WINDOW),
@@ -140,21 +143,21 @@ fn run_producer(task: &Task, producer: &mut dyn Producer) -> Result<Report> {
         // Half a window at a time: confirmations come in bunches, and so do the next writes.
         while unconfirmed.len() > window / 2 {
             let Some(jobs) = unconfirmed.pop_front() else { break };
-            producer.confirm(jobs)?;
+            producer.confirm(jobs).await?;
         }
     }
     for jobs in unconfirmed {
-        producer.confirm(jobs)?;
+        producer.confirm(jobs).await?;
     }
     Ok(Report { started_ns, finished_ns: monotonic_ns(), verdict: None, latency: None })
 }
 
-fn run_collector(task: &Task, collector: &mut dyn Collector) -> Result<Report> {
+async fn run_collector(task: &Task, collector: &mut dyn Collector) -> Result<Report> {
     let mut ledger = Ledger::new(task.jobs);
     let started_ns = monotonic_ns();
-    while !ledger.is_complete() && collector.collect(&mut ledger, PATIENCE)? > 0 {}
+    while !ledger.is_complete() && collector.collect(&mut ledger, PATIENCE).await? > 0 {}
     let finished_ns = monotonic_ns();
-    while collector.collect(&mut ledger, STRAYS_WAIT)? > 0 {}
+    while collector.collect(&mut ledger, STRAYS_WAIT).await? > 0 {}
     Ok(Report { started_ns, finished_ns, verdict: Some(ledger.verdict()), latency: None })
 }
 

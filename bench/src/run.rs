@@ -109,6 +109,12 @@ fn compare(
         for (entrant, series, jobs) in &mut lanes {
             let Load { shape, durability, payload } = load;
             let name = entrant.peer.name();
+            if let Some(why) = series.unavailable {
+                if run == 1 {
+                    progress(&format!("{} {durability:?} {payload} B: {name} {why}", shape.name()));
+                }
+                continue;
+            }
             progress(&format!("{} {durability:?} {payload} B, run {run}: {name}", shape.name()));
             let stage = Stage { plan, premises, load, entrant };
             // A peer that cannot do it once is not asked again.

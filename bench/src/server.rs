@@ -151,9 +151,10 @@ fn leashed(command: &Command) -> Result<Command> {
     let mut leashed = Command::new(std::env::current_exe()?);
     leashed.arg("leash").arg("--").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            leashed.env(name, value);
-        }
+        match value {
+            Some(value) => leashed.env(name, value),
+            None => leashed.env_remove(name),
+        };
     }
     Ok(leashed)
 }

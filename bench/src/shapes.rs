@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Drain,
     /// Resident memory per queued job
     Memory,
+    /// Resident memory per queued job, each submitted by itself
+    MemorySingle,
     /// Milliseconds from the start of the server until its port answers
     Startup,
 }
@@ -95,7 +97,41 @@ impl Shape {
             Self::Enqueue => "enqueue",
             Self::Drain => "drain",
             Self::Memory => "memory",
+            Self::MemorySingle => "memory-single",
             Self::Startup => "startup",
+        }
+    }
+
+    /// Who does what, and what counts, for the report.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Latency => {
+                "One client, one worker, one job in flight: from submit to result, the median. \
+                 The worker's result, its ack and its next receive share a write."
+            }
+            Self::LatencyPlain => "The same, but every request waits for its reply.",
+            Self::Unbatched => {
+                "One producer, 4 workers, one collector. One job per request, and every request \
+                 waits for its reply."
+            }
+            Self::UnbatchedPipelined => {
+                "The same, but the worker's result, its ack and its next receive share a write."
+            }
+            Self::Best => {
+                "One producer, 2 workers, one collector, with batches, pipelining and credit as \
+                 suits each peer best."
+            }
+            Self::Enqueue => "The producer alone, in batches, until every job is confirmed.",
+            Self::Drain => "2 workers and one collector empty a backlog, in batches.",
+            Self::Memory => {
+                "How much the server's resident memory grows by jobs that are queued in batches, \
+                 per job, payload included."
+            }
+            Self::MemorySingle => "The same, with each job submitted by itself.",
+            Self::Startup => {
+                "From the start of the process until it answers a request; beside it the resident \
+                 memory of the idle server."
+            }
         }
     }
 
@@ -108,7 +144,7 @@ impl Shape {
                 Cast { producers: 1, workers: 4, collectors: 1, ..nobody }
             }
             Self::Best => Cast { producers: 1, workers: 2, collectors: 1, ..nobody },
-            Self::Enqueue | Self::Memory => Cast { producers: 1, ..nobody },
+            Self::Enqueue | Self::Memory | Self::MemorySingle => Cast { producers: 1, ..nobody },
             Self::Drain => Cast { workers: 2, collectors: 1, ..nobody },
             Self::Startup => nobody,
         }
@@ -123,7 +159,7 @@ impl Shape {
     pub(crate) fn style(self) -> Style {
         match self {
             Self::LatencyPlain | Self::Unbatched => Style::Plain,
-            Self::Latency | Self::UnbatchedPipelined => Style::Pipelined,
+            Self::Latency | Self::UnbatchedPipelined | Self::MemorySingle => Style::Pipelined,
             Self::Best | Self::Enqueue | Self::Drain | Self::Memory | Self::Startup => {
                 Style::Batched
             }
@@ -138,6 +174,7 @@ impl Shape {
             Self::Best => Amount::Paced(20_000),
             Self::Enqueue | Self::Drain => Amount::Fixed(200_000),
             Self::Memory => Amount::Fixed(1_000_000),
+            Self::MemorySingle => Amount::Fixed(100_000),
             Self::Startup => Amount::None,
         }
     }
@@ -151,7 +188,7 @@ impl Shape {
             | Self::Best
             | Self::Enqueue
             | Self::Drain => Unit::JobsPerSecond,
-            Self::Memory => Unit::BytesPerJob,
+            Self::Memory | Self::MemorySingle => Unit::BytesPerJob,
             Self::Startup => Unit::Milliseconds,
         }
     }

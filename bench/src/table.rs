@@ -1,4 +1,4 @@
-//! A report as tables: aligned for a terminal, or as Markdown.
+//! A report as tables: aligned for a terminal, or as a page of Markdown.
 //! Not what is measured: `report` has that.
 
 use std::fmt::Write as _;
@@ -21,16 +21,77 @@ pub(crate) enum Look {
 pub(crate) fn render(report: &Report, look: Look) -> String {
     let mut text = String::new();
     for load in report.loads() {
-        heading(&mut text, look, &title(load));
-        let series: Vec<_> = report.series_of(load).collect();
-        let _ = writeln!(text, "{}\n", table(&series, look));
-        for series in series {
-            for failure in &series.failures {
-                let _ = writeln!(text, "{} FAILED: {failure}\n", series.peer);
-            }
-        }
+        write_load(&mut text, report, load, look);
     }
     heading(&mut text, look, "peers");
+    write_peers(&mut text, report);
+    let _ = writeln!(text, "\n{}", machine(report));
+    text
+}
+
+/// What a page has beside the report.
+#[derive(Debug, Default)]
+pub(crate) struct Page<'a> {
+    /// The command that made the report.
+    pub(crate) command: &'a str,
+    /// The name of a plot beside the page.
+    pub(crate) plot: Option<&'a str>,
+    /// What a person has to say, as Markdown.
+    pub(crate) notes: Option<&'a str>,
+}
+
+/// The report as a page of documentation.
+pub(crate) fn page(report: &Report, page: &Page<'_>) -> String {
+    let Page { command, plot, notes } = page;
+    let first = report.contestants.first().map_or("the first peer", |first| first.name);
+    let mut text = format!(
+        "# Performance\n\n\
+         Written by the benchmark; edit `performance-notes.md` instead, which it includes.\n\n\
+         Measured on: {}.\n\n\
+         ```\n{command}\n```\n\n\
+         One unit of work is a job's round trip, at least once: a producer enqueues it and is \
+         confirmed; a worker receives it, does nothing, publishes a result of 16 bytes and removes \
+         the job; a collector receives the result. Every result is checked. Each role is a process \
+         of its own with one connection, and each run has a server of its own in an empty \
+         directory. Peers take turns, run by run; a figure is the median of its runs. \
+         `vs {first}` is a figure divided by that of {first}: above 1 is better for jobs per second \
+         and worse for microseconds, bytes and milliseconds. Only figures of one table compare.\n\n",
+        machine(report)
+    );
+    if let Some(plot) = plot {
+        let _ = writeln!(text, "![The same figures as bars]({plot})\n");
+    }
+    let mut shape = None;
+    for load in report.loads() {
+        if shape != Some(load.shape) {
+            shape = Some(load.shape);
+            let _ = writeln!(text, "## {}\n\n{}\n", load.shape.name(), load.shape.about());
+        }
+        write_load(&mut text, report, load, Look::Markdown);
+    }
+    let _ = writeln!(text, "## Peers\n");
+    write_peers(&mut text, report);
+    if let Some(notes) = notes {
+        let _ = writeln!(text, "\n## Notes\n\n{}", notes.trim_end());
+    }
+    text
+}
+
+fn write_load(text: &mut String, report: &Report, load: Load, look: Look) {
+    heading(text, look, &title(load));
+    let series: Vec<_> = report.series_of(load).collect();
+    let _ = writeln!(text, "{}\n", table(&series, look));
+    for series in series {
+        if let Some(why) = series.unavailable {
+            let _ = writeln!(text, "{}: {why}\n", series.peer);
+        }
+        for failure in &series.failures {
+            let _ = writeln!(text, "{} FAILED: {failure}\n", series.peer);
+        }
+    }
+}
+
+fn write_peers(text: &mut String, report: &Report) {
     for contestant in &report.contestants {
         let (name, version, driven_as) =
             (contestant.name, &contestant.version, contestant.driven_as);
@@ -39,11 +100,12 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
     for missing in &report.missing {
         let _ = writeln!(text, "- {} did NOT take part: {}", missing.name, missing.reason);
     }
+}
+
+fn machine(report: &Report) -> String {
     let machine = &report.machine;
     let (cpu, cores, kernel) = (&machine.cpu, machine.cores, &machine.kernel);
-    let _ =
-        writeln!(text, "\n{cpu}, {cores} cores, Linux {kernel}, data on {}", machine.file_system);
-    text
+    format!("{cpu}, {cores} cores, Linux {kernel}, data on {}", machine.file_system)
 }
 
 /// What a load is, in a line.
@@ -79,7 +141,11 @@ fn table(series: &[&Series], look: Look) -> Table {
         Look::Markdown => presets::ASCII_MARKDOWN,
     });
     let columns = columns(first.unit);
-    let headers = columns.iter().map(|column| column.name.to_owned());
+    let ratio = format!("vs {}", first.peer);
+    let headers = columns.iter().map(|column| match column.name {
+        RATIO => ratio.clone(),
+        name => name.to_owned(),
+    });
     table.set_header([vec!["peer".to_owned()], headers.collect()].concat());
     for series in series {
         let cells = columns.iter().map(|column| (column.cell)(series, first.figure));
@@ -91,6 +157,9 @@ fn table(series: &[&Series], look: Look) -> Table {
     table
 }
 
+/// Stands for `vs` and the name of the first peer.
+const RATIO: &str = "ratio";
+
 /// A column: its cell is made of a series and the figure of the first peer.
 struct Column {
     name: &'static str,
@@ -100,7 +169,7 @@ struct Column {
 fn columns(unit: Unit) -> Vec<Column> {
     let figure = Column { name: unit.name(), cell: |series, _| median(series.figure) };
     let range = Column { name: "min – max", cell: |series, _| range(series.figure) };
-    let ratio = Column { name: "ratio", cell: ratio };
+    let ratio = Column { name: RATIO, cell: ratio };
     let p99 = Column {
         name: "p99",
         cell: |series, _| median(series.spread(|run| Some(run.latency_us?.p99))),
@@ -141,13 +210,69 @@ fn range(spread: Option<Spread>) -> String {
     )
 }
 
-/// How many times better than the first peer.
+/// The figure divided by that of the first peer.
 fn ratio(series: &Series, first: Option<Spread>) -> String {
     let (Some(own), Some(first)) = (series.figure, first) else { return "–".to_owned() };
-    let ratio = if series.unit.higher_is_better() {
-        own.median / first.median
-    } else {
-        first.median / own.median
-    };
-    format!("{ratio:.2}")
+    format!("{:.2}", own.median / first.median)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::peers;
+    use crate::procfs;
+    use crate::report::Run;
+    use crate::shapes::Shape;
+
+    fn series(peer: &str, durability: Durability, figures: &[f64]) -> Series {
+        let load = Load { shape: Shape::Latency, durability, payload: 16 };
+        let mut series = Series::new(load, peers::find(peer).unwrap());
+        for &figure in figures {
+            series.add(Ok(Run {
+                jobs: 1,
+                seconds: 1.0,
+                figure,
+                latency_us: None,
+                server_cpu_us: None,
+                roles_cpu_us: None,
+                server_rss: 0,
+            }));
+        }
+        series
+    }
+
+    fn report(series: Vec<Series>) -> Report {
+        let machine = procfs::machine(Path::new("/"));
+        Report { v: 1, machine, contestants: vec![], missing: vec![], series }
+    }
+
+    #[test]
+    fn ratio_is_the_figure_divided_by_that_of_the_first_peer() {
+        let none = Durability::None;
+        let slow = series("beanstalkd", none, &[30.0]);
+        let text = render(&report(vec![series("ganger", none, &[20.0]), slow]), Look::Markdown);
+        assert!(text.contains("vs ganger") && text.contains("1.50"), "{text}");
+    }
+
+    #[test]
+    fn load_that_a_peer_cannot_carry_is_named_and_no_failure() {
+        let lacking = Durability::Strict;
+        let report = report(vec![series("ganger", lacking, &[])]);
+        let Some(why) = report.series[0].unavailable else { return };
+        assert!(render(&report, Look::Terminal).contains(why));
+        assert_eq!(report.failures(), 0);
+    }
+
+    #[test]
+    fn page_has_command_plot_shape_and_notes() {
+        let report = report(vec![series("ganger", Durability::None, &[20.0])]);
+        let parts =
+            Page { command: "bench all", plot: Some("bars.svg"), notes: Some("It was cold.") };
+        let text = page(&report, &parts);
+        for part in ["bench all", "(bars.svg)", "It was cold.", Shape::Latency.about()] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::blocking;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{
@@ -54,6 +55,7 @@ impl Peer for Beanstalkd {
             | Shape::Enqueue
             | Shape::Drain
             | Shape::Memory
+            | Shape::MemorySingle
             | Shape::Startup => true,
         }
     }
@@ -77,25 +79,25 @@ impl Peer for Beanstalkd {
 
     fn client(&self, task: &Task) -> Result<Box<dyn Client>> {
         let wire = connect(&task.site, &[using(JOBS), watching(RESULTS), ignoring_default()])?;
-        Ok(Box::new(TubeClient { wire, style: task.style, received: None }))
+        Ok(blocking::role(TubeClient { wire, style: task.style, received: None }))
     }
 
     fn producer(&self, task: &Task) -> Result<Box<dyn Producer>> {
         let wire = connect(&task.site, &[using(JOBS)])?;
-        Ok(Box::new(TubeProducer { wire, template: Template::new(task.payload) }))
+        Ok(blocking::role(TubeProducer { wire, template: Template::new(task.payload) }))
     }
 
     fn worker(&self, task: &Task) -> Result<Box<dyn Worker>> {
         let mut wire = connect(&task.site, &[using(RESULTS), watching(JOBS), ignoring_default()])?;
         wire.input.set_patience(None)?;
         let Task { style, payload, .. } = *task;
-        Ok(Box::new(TubeWorker { wire, style, payload, reserves: reserves(task) }))
+        Ok(blocking::role(TubeWorker { wire, style, payload, reserves: reserves(task) }))
     }
 
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>> {
         let wire = connect(&task.site, &[watching(RESULTS), ignoring_default()])?;
         let reserves = reserves(task);
-        Ok(Box::new(TubeCollector { wire, style: task.style, reserves, asked: false }))
+        Ok(blocking::role(TubeCollector { wire, style: task.style, reserves, asked: false }))
     }
 }
 
@@ -106,7 +108,7 @@ struct TubeClient {
     received: Option<u64>,
 }
 
-impl Client for TubeClient {
+impl blocking::Client for TubeClient {
     fn round_trip(&mut self, job: &[u8]) -> Result<[u8; RESULT_LEN]> {
         let Wire { input, output } = &mut self.wire;
         if self.style == Style::Plain {
@@ -144,7 +146,7 @@ struct TubeProducer {
     template: Template,
 }
 
-impl Producer for TubeProducer {
+impl blocking::Producer for TubeProducer {
     fn submit(&mut self, ids: Range<u64>) -> Result<()> {
         let out = &mut self.wire.output.buffer;
         ids.for_each(|id| put(out, self.template.job(id)));
@@ -168,7 +170,7 @@ struct TubeWorker {
     reserves: usize,
 }
 
-impl Worker for TubeWorker {
+impl blocking::Worker for TubeWorker {
     fn work(&mut self) -> Result<()> {
         match self.style {
             Style::Plain => self.work_plain(),
@@ -223,7 +225,7 @@ struct TubeCollector {
     asked: bool,
 }
 
-impl Collector for TubeCollector {
+impl blocking::Collector for TubeCollector {
     fn collect(&mut self, ledger: &mut Ledger, patience: Duration) -> Result<u64> {
         let Wire { input, output } = &mut self.wire;
         if !self.asked {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::resp::{self, RESULTS, Reply};
+use crate::blocking;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{Client, Collector, Peer, Producer, Program, Site, Task, Worker};
@@ -52,12 +53,15 @@ impl Peer for RedisList {
     }
 
     fn client(&self, task: &Task) -> Result<Box<dyn Client>> {
-        Ok(Box::new(ListClient { wire: resp::connect(task.site.address)?, style: task.style }))
+        Ok(blocking::role(ListClient {
+            wire: resp::connect(task.site.address)?,
+            style: task.style,
+        }))
     }
 
     fn producer(&self, task: &Task) -> Result<Box<dyn Producer>> {
         let wire = resp::connect(task.site.address)?;
-        Ok(Box::new(ListProducer { wire, template: Template::new(task.payload) }))
+        Ok(blocking::role(ListProducer { wire, template: Template::new(task.payload) }))
     }
 
     fn worker(&self, task: &Task) -> Result<Box<dyn Worker>> {
@@ -65,11 +69,11 @@ impl Peer for RedisList {
         wire.input.set_patience(None)?;
         let processing = format!("processing:{}", task.index).into_bytes();
         let Task { style, payload, batch, .. } = *task;
-        Ok(Box::new(ListWorker { wire, processing, style, payload, batch }))
+        Ok(blocking::role(ListWorker { wire, processing, style, payload, batch }))
     }
 
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>> {
-        Ok(Box::new(ResultsCollector::new(task)?))
+        Ok(blocking::role(ResultsCollector::new(task)?))
     }
 }
 
@@ -78,7 +82,7 @@ struct ListClient {
     style: Style,
 }
 
-impl Client for ListClient {
+impl blocking::Client for ListClient {
     fn round_trip(&mut self, job: &[u8]) -> Result<[u8; RESULT_LEN]> {
         let Wire { input, output } = &mut self.wire;
         resp::command(&mut output.buffer, &[b"LPUSH", PENDING, job]);
@@ -102,7 +106,7 @@ struct ListProducer {
     template: Template,
 }
 
-impl Producer for ListProducer {
+impl blocking::Producer for ListProducer {
     fn submit(&mut self, ids: Range<u64>) -> Result<()> {
         let out = &mut self.wire.output.buffer;
         resp::open(out, 2 + usize::try_from(ids.end - ids.start)?);
@@ -130,7 +134,7 @@ struct ListWorker {
     batch: usize,
 }
 
-impl Worker for ListWorker {
+impl blocking::Worker for ListWorker {
     fn work(&mut self) -> Result<()> {
         match self.style {
             Style::Plain => self.work_plain(),
@@ -244,7 +248,7 @@ impl ResultsCollector {
     }
 }
 
-impl Collector for ResultsCollector {
+impl blocking::Collector for ResultsCollector {
     fn collect(&mut self, ledger: &mut Ledger, patience: Duration) -> Result<u64> {
         if !self.asked {
             self.receive()?;

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::redis_list::ResultsCollector;
 use super::resp::{self, RESULTS};
+use crate::blocking;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{Client, Collector, Peer, Producer, Program, Site, Task, Worker};
 use crate::shapes::{Shape, Style};
@@ -56,12 +57,15 @@ impl Peer for RedisStream {
     }
 
     fn client(&self, task: &Task) -> Result<Box<dyn Client>> {
-        Ok(Box::new(StreamClient { wire: resp::connect(task.site.address)?, style: task.style }))
+        Ok(blocking::role(StreamClient {
+            wire: resp::connect(task.site.address)?,
+            style: task.style,
+        }))
     }
 
     fn producer(&self, task: &Task) -> Result<Box<dyn Producer>> {
         let wire = resp::connect(task.site.address)?;
-        Ok(Box::new(StreamProducer { wire, template: Template::new(task.payload) }))
+        Ok(blocking::role(StreamProducer { wire, template: Template::new(task.payload) }))
     }
 
     fn worker(&self, task: &Task) -> Result<Box<dyn Worker>> {
@@ -88,11 +92,11 @@ impl Peer for RedisStream {
         ];
         resp::command(&mut receive, &parts);
         let Task { style, payload, .. } = *task;
-        Ok(Box::new(StreamWorker { wire, receive, style, payload, batch: Batch::default() }))
+        Ok(blocking::role(StreamWorker { wire, receive, style, payload, batch: Batch::default() }))
     }
 
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>> {
-        Ok(Box::new(ResultsCollector::new(task)?))
+        Ok(blocking::role(ResultsCollector::new(task)?))
     }
 }
 
@@ -101,7 +105,7 @@ struct StreamClient {
     style: Style,
 }
 
-impl Client for StreamClient {
+impl blocking::Client for StreamClient {
     fn round_trip(&mut self, job: &[u8]) -> Result<[u8; RESULT_LEN]> {
         let Wire { input, output } = &mut self.wire;
         resp::command(&mut output.buffer, &[b"XADD", JOBS, b"*", FIELD, job]);
@@ -125,7 +129,7 @@ struct StreamProducer {
     template: Template,
 }
 
-impl Producer for StreamProducer {
+impl blocking::Producer for StreamProducer {
     fn submit(&mut self, ids: Range<u64>) -> Result<()> {
         let out = &mut self.wire.output.buffer;
         ids.for_each(|id| resp::command(out, &[b"XADD", JOBS, b"*", FIELD, self.template.job(id)]));
@@ -158,7 +162,7 @@ struct Batch {
     ids: Vec<u8>,
 }
 
-impl Worker for StreamWorker {
+impl blocking::Worker for StreamWorker {
     fn work(&mut self) -> Result<()> {
         self.wire.output.buffer.extend_from_slice(&self.receive);
         loop {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::blocking;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{Client, Collector, Durability, Peer, Producer, Program, Site, Task, Worker};
@@ -58,7 +59,11 @@ impl Peer for Relay {
             | Shape::UnbatchedPipelined
             | Shape::Best => true,
             // It neither queues nor starts anything worth a figure.
-            Shape::Enqueue | Shape::Drain | Shape::Memory | Shape::Startup => false,
+            Shape::Enqueue
+            | Shape::Drain
+            | Shape::Memory
+            | Shape::MemorySingle
+            | Shape::Startup => false,
         }
     }
 
@@ -72,22 +77,26 @@ impl Peer for Relay {
     fn client(&self, task: &Task) -> Result<Box<dyn Client>> {
         let jobs = connect(task, PRODUCER)?;
         let results = connect(task, COLLECTOR)?;
-        Ok(Box::new(RelayClient { jobs, results, style: task.style }))
+        Ok(blocking::role(RelayClient { jobs, results, style: task.style }))
     }
 
     fn producer(&self, task: &Task) -> Result<Box<dyn Producer>> {
         let wire = connect(task, PRODUCER)?;
-        Ok(Box::new(RelayProducer { wire, template: Template::new(task.payload), confirmed: 0 }))
+        Ok(blocking::role(RelayProducer {
+            wire,
+            template: Template::new(task.payload),
+            confirmed: 0,
+        }))
     }
 
     fn worker(&self, task: &Task) -> Result<Box<dyn Worker>> {
         let mut wire = connect(task, WORKER)?;
         wire.input.set_patience(None)?;
-        Ok(Box::new(RelayWorker { wire, payload: task.payload }))
+        Ok(blocking::role(RelayWorker { wire, payload: task.payload }))
     }
 
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>> {
-        Ok(Box::new(RelayCollector { wire: connect(task, COLLECTOR)? }))
+        Ok(blocking::role(RelayCollector { wire: connect(task, COLLECTOR)? }))
     }
 }
 
@@ -104,7 +113,7 @@ struct RelayClient {
     style: Style,
 }
 
-impl Client for RelayClient {
+impl blocking::Client for RelayClient {
     fn round_trip(&mut self, job: &[u8]) -> Result<[u8; RESULT_LEN]> {
         self.jobs.output.buffer.extend_from_slice(job);
         self.jobs.output.flush()?;
@@ -126,7 +135,7 @@ struct RelayProducer {
     confirmed: u64,
 }
 
-impl Producer for RelayProducer {
+impl blocking::Producer for RelayProducer {
     fn submit(&mut self, ids: Range<u64>) -> Result<()> {
         let out = &mut self.wire.output.buffer;
         ids.for_each(|id| out.extend_from_slice(self.template.job(id)));
@@ -151,7 +160,7 @@ struct RelayWorker {
     payload: usize,
 }
 
-impl Worker for RelayWorker {
+impl blocking::Worker for RelayWorker {
     fn work(&mut self) -> Result<()> {
         let Wire { input, output } = &mut self.wire;
         loop {
@@ -167,7 +176,7 @@ struct RelayCollector {
     wire: Wire,
 }
 
-impl Collector for RelayCollector {
+impl blocking::Collector for RelayCollector {
     fn collect(&mut self, ledger: &mut Ledger, patience: Duration) -> Result<u64> {
         let input = &mut self.wire.input;
         input.set_patience(Some(patience))?;

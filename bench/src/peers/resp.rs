@@ -41,6 +41,7 @@ pub(crate) fn has_shape(shape: Shape) -> bool {
         | Shape::Enqueue
         | Shape::Drain
         | Shape::Memory
+        | Shape::MemorySingle
         | Shape::Startup => true,
     }
 }
