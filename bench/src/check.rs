@@ -39,6 +39,17 @@ impl Ledger {
         Self { seen: vec![0; words], expected, distinct: 0, duplicates: 0, unexpected: 0 }
     }
 
+    /// Expects `count` jobs more, numbered on.
+    ///
+    /// # Panics
+    ///
+    /// If a bit for each does not fit the address space.
+    pub(crate) fn expect_more(&mut self, count: u64) {
+        self.expected += count;
+        let words = usize::try_from(self.expected.div_ceil(64)).expect("a bit per job fits");
+        self.seen.resize(words, 0);
+    }
+
     /// Notes one result.
     pub(crate) fn record(&mut self, result: &[u8]) {
         self.note(payload::id_of(result));

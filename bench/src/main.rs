@@ -8,6 +8,7 @@ mod blocking;
 mod check;
 mod crew;
 mod janitor;
+mod load;
 mod payload;
 mod peer;
 mod peers;
@@ -58,6 +59,11 @@ enum Command {
         peers: Vec<String>,
         #[command(flatten)]
         options: Options,
+    },
+    /// Load on a Ganger broker that is running, at a rate that does not wait for it
+    Load {
+        #[command(flatten)]
+        args: load::Args,
     },
     /// The peers there are, and whether they are installed
     Peers,
@@ -125,7 +131,7 @@ struct Options {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     Table,
     Json,
 }
@@ -146,6 +152,20 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Vs { peers, options } => {
             let peers = peers.iter().map(|name| peers::find(name)).collect::<Result<_>>()?;
             measure(peers, false, options)
+        }
+        Command::Load { args } => {
+            let summary = load::carry_out(&args)?;
+            match args.output {
+                Output::Table => print!("{}", summary.table()),
+                Output::Json => println!("{}", serde_json::to_string_pretty(&summary)?),
+            }
+            Ok(match summary.complaint() {
+                None => ExitCode::SUCCESS,
+                Some(complaint) => {
+                    eprintln!("ganger-bench: {complaint}");
+                    ExitCode::FAILURE
+                }
+            })
         }
         Command::Peers => {
             list_peers();
@@ -251,7 +271,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Reads a length such as `16`, `1KiB` or `64KiB`.
-fn payload_len(text: &str) -> Result<usize> {
+pub(crate) fn payload_len(text: &str) -> Result<usize> {
     let (number, unit) = match text.strip_suffix("KiB") {
         Some(number) => (number.trim_end(), 1024),
         None => (text, 1),

@@ -162,7 +162,7 @@ async fn run_collector(task: &Task, collector: &mut dyn Collector) -> Result<Rep
 }
 
 impl Latency {
-    fn from_ns(histogram: &Histogram<u64>) -> Self {
+    pub(crate) fn from_ns(histogram: &Histogram<u64>) -> Self {
         let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         Self { p50: us(0.5), p90: us(0.9), p99: us(0.99), p999: us(0.999), max: us(1.0) }
     }

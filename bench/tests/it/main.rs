@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something else fails")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -66,6 +68,67 @@ fn ganger_gives_all_results_back() {
         assert_eq!(series["runs"].as_array().unwrap().len(), 1, "{series}");
         assert_eq!(series["failures"].as_array().unwrap().len(), 0, "{series}");
     }
+}
+
+/// A broker in a process of its own, ended when dropped.
+struct Broker {
+    process: Child,
+    address: String,
+    key_file: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("key");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ganger-bench"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--key-file"])
+            .arg(&key_file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split_once("listening on ").unwrap().1.split_once(',').unwrap().0;
+        Self { process, address: address.to_owned(), key_file, _dir: dir }
+    }
+
+    fn load(&self, more: &[&str]) -> Output {
+        let key_file = self.key_file.to_str().unwrap();
+        let common = ["load", "--broker", &self.address, "--key-file", key_file];
+        bench(&[&common, more].concat())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn load_gets_every_result_once_at_the_rate_asked_for() {
+    let broker = Broker::start();
+    let rate = ["--rate", "2000", "--duration", "500ms", "--producers", "2", "--workers", "2"];
+    let output = broker.load(&[&rate[..], &["--output", "json"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // The first job of each producer is due at once.
+    let submitted = summary["submitted"].as_u64().unwrap();
+    assert!((900..=1_002).contains(&submitted), "{summary}");
+    assert_eq!(summary["results"]["lost"], 0, "{summary}");
+    assert_eq!(summary["worked_twice"], 0, "{summary}");
+    assert!(summary["latency_us"]["p50"].as_f64().unwrap() > 0.0, "{summary}");
+}
+
+#[test]
+fn load_at_most_is_a_table_with_a_rate() {
+    let output = Broker::start().load(&["--duration", "200ms", "--payload", "1KiB"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("rate achieved"), "{}", text(&output.stdout));
 }
 
 #[test]
