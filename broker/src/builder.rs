@@ -9,7 +9,6 @@ use ganger_machine::Machine;
 use ganger_machine::config::Available;
 use ganger_rt::Listener;
 use ganger_shared::Durability;
-use ganger_shared::admin::AdminVerb;
 use ganger_shared::key::Key;
 
 use crate::broker::{Broker, Parts};
@@ -239,9 +238,8 @@ fn file_keys(path: &Path, listen: &str, door: DoorKind) -> Result<Vec<Key>, Star
 fn configure_queues(engine: &Engine, config: &Config) -> Result<(), StartError> {
     for (name, queue) in &config.queue {
         let settings = config.queue_settings(queue);
-        let verb = AdminVerb::QueueSet { queue: name.clone(), settings };
         engine
-            .ask(verb)
+            .configure(name.clone(), settings)
             .map_err(|rejection| StartError::Queue { queue: name.clone(), rejection })?;
     }
     Ok(())

@@ -15,8 +15,9 @@ use std::time::Instant;
 use event_listener::{Event as Notice, listener};
 use ganger_machine::{Command, Machine, Output};
 use ganger_rt::Stream;
+use ganger_shared::admin::QueueSettings;
 use ganger_shared::key::KeyId;
-use ganger_shared::{Durability, LeaseRange, Rejection, Request, Response, SessionId, Time};
+use ganger_shared::{Durability, LeaseRange, Name, Rejection, Request, SessionId, Time};
 
 use crate::clock::Clock;
 use crate::error::BrokerError;
@@ -238,23 +239,13 @@ impl Engine {
         self.lock_even_ended().outbox.sweep();
     }
 
-    /// One request of the broker itself, on a session of its own, and its answer.
-    pub(crate) fn ask(&self, verb: ganger_shared::admin::AdminVerb) -> Result<(), Rejection> {
+    /// Makes a queue as the configuration says.
+    pub(crate) fn configure(&self, queue: Name, settings: QueueSettings) -> Result<(), Rejection> {
         let Ok(mut core) = self.lock() else { return Ok(()) };
-        let (session, request) = (SessionId(0), ganger_shared::RequestId(0));
-        let now = self.clock.now();
-        let name = "the broker's configuration".to_owned();
-        core.step(now, Command::Open { session, key: KeyId([0; 8]), held: Vec::new(), name });
-        let from = core.output.sends.len();
-        core.step(now, Command::Request { session, request: Request::Admin { request, verb } });
-        let answers = core.output.sends[from..].iter().filter(|send| send.session == session);
-        let refused = answers.into_iter().find_map(|send| {
-            let Response::Rejected { rejection, .. } = &send.response else { return None };
-            Some(rejection.clone())
-        });
-        core.step(now, Command::Request { session, request: Request::Close });
-        self.finish(&mut core);
-        refused.map_or(Ok(()), Err)
+        let core = &mut *core;
+        let configured = core.machine.configure(queue, settings, &mut core.output);
+        self.finish(core);
+        configured
     }
 
     /// For closing down. The outbox is sound even where the machine has panicked.

@@ -46,8 +46,7 @@ impl Machine {
             }
             AdminVerb::QueueSet { queue, settings } => {
                 promise = settings.durability;
-                self.judge_queue_set(&queue, &settings)?;
-                self.happen(Event::QueueSet { queue, settings }, out);
+                self.configure(queue, settings, out)?;
                 AdminAnswer::Done { count: 1 }
             }
             AdminVerb::QueuePause { queue, pause, reason } => {
@@ -109,6 +108,21 @@ impl Machine {
             }
         };
         out.promise(session, promise, Response::Admin { request, answer });
+        Ok(())
+    }
+
+    /// Makes a queue, or changes its settings: what the broker's own configuration asks for.
+    ///
+    /// # Errors
+    /// A [`Rejection`] if the settings cannot be had; nothing has changed then.
+    pub fn configure(
+        &mut self,
+        queue: Name,
+        settings: QueueSettings,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        self.judge_queue_set(&queue, &settings)?;
+        self.happen(Event::QueueSet { queue, settings }, out);
         Ok(())
     }
 
