@@ -246,12 +246,14 @@ impl Over {
 impl Connection {
     /// Feeds the session until the connection breaks, and says why it did; or why there is no use
     /// in another one.
-    async fn serve(&mut self, session: &Session) -> Result<String, Over> {
+    async fn serve(&mut self, session: &Arc<Session>) -> Result<String, Over> {
         let outgoing = self.outgoing.clone();
         let _writer = ganger_rt::spawn(async move {
             // The reader finds out about errors: they end the stream.
             let _ = outgoing.drain().await;
         });
+        let (outgoing, flushing) = (self.outgoing.clone(), Arc::clone(session));
+        let _flusher = ganger_rt::spawn(async move { flushing.flusher.run(outgoing).await });
         let reads = Arc::new(AtomicU64::new(0));
         let _watchdog = watch(self.outgoing.clone(), session.terms().heartbeat_ms, &reads);
         loop {

@@ -5,6 +5,7 @@
 //! order of the calls, when the next one is up.
 
 mod answers;
+mod flush;
 mod leases;
 mod link;
 
@@ -19,6 +20,7 @@ use ganger_shared::{
     JobId, JobRange, LeaseId, Name, Request, RequestId, SessionId, SubscriptionId, limits,
 };
 
+use self::flush::{Flusher, Leave, Outlet};
 pub(crate) use self::leases::{Held, parts_that_fit};
 use crate::calls::{Answer, Answered, Call};
 use crate::endings::Collector;
@@ -45,6 +47,7 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Calls were answered, or the session has ended.
     room: Event,
+    pub(crate) flusher: Flusher,
 }
 
 #[derive(Debug)]
@@ -78,7 +81,7 @@ struct State {
 #[derive(Debug)]
 enum Link {
     Down,
-    Up(Outgoing),
+    Up(Outlet),
     Ended(Error),
 }
 
@@ -115,7 +118,7 @@ impl Session {
             running: BTreeMap::new(),
             told: RangeSet::default(),
         };
-        Self { id, state: Mutex::new(state), room: Event::new() }
+        Self { id, state: Mutex::new(state), room: Event::new(), flusher: Flusher::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -207,18 +210,18 @@ impl Session {
             return answer.fail(error);
         }
         state.next_seq += u64::from(numbers);
-        let out = state.send(&request);
+        let leave = state.send_call(&request);
         state.keep(id, Call { request: Some(request), answer });
         drop(state);
-        flush(out);
+        self.flusher.carry_out(leave);
     }
 
     /// Sends a frame that is not answered and not repeated.
     pub(crate) fn tell(&self, frame: &Request) {
         let state = self.lock();
-        let out = state.send(frame);
+        let leave = state.send(frame);
         drop(state);
-        flush(out);
+        self.flusher.carry_out(leave);
     }
 
     pub(crate) fn subscribe(&self, inbox: &Arc<Inbox>) -> SubscriptionId {
@@ -240,10 +243,10 @@ impl Session {
             return id;
         }
         let request = state.take_request();
-        let out = state.send(&listener.frame(id, request));
+        let leave = state.send(&listener.frame(id, request));
         state.listeners.insert(id, listener);
         drop(state);
-        flush(out);
+        self.flusher.carry_out(leave);
         id
     }
 
@@ -257,11 +260,11 @@ impl Session {
     pub(crate) fn unlisten(&self, subscription: SubscriptionId) {
         let mut state = self.lock();
         match state.send(&Request::Unsubscribe { subscription }) {
-            Some(out) => {
+            leave @ (Leave::Now(_) | Leave::Together) => {
                 drop(state);
-                flush(Some(out));
+                self.flusher.carry_out(leave);
             }
-            None => {
+            Leave::Not => {
                 let listener = state.listeners.remove(&subscription);
                 drop(state);
                 if let Some(listener) = listener {
@@ -296,7 +299,7 @@ const FRAME_OVERHEAD: usize = (limits::RUN_COUNT_MAX as usize) * 4 + 4096;
 impl State {
     fn outgoing(&self) -> Option<&Outgoing> {
         match &self.link {
-            Link::Up(out) => Some(out),
+            Link::Up(outlet) => Some(&outlet.out),
             Link::Down | Link::Ended(_) => None,
         }
     }
@@ -312,11 +315,26 @@ impl State {
         id
     }
 
-    /// Queues a frame and returns what to flush once the lock is gone.
-    fn send(&self, frame: &Request) -> Option<Outgoing> {
-        let out = self.outgoing()?;
-        append(out, frame);
-        Some(out.clone())
+    /// Queues a frame that is to leave at once.
+    fn send(&self, frame: &Request) -> Leave {
+        match self.outgoing() {
+            Some(out) => {
+                append(out, frame);
+                Leave::Now(out.clone())
+            }
+            None => Leave::Not,
+        }
+    }
+
+    /// Queues the frame of a call, which may leave together with those of others.
+    fn send_call(&mut self, frame: &Request) -> Leave {
+        match &mut self.link {
+            Link::Up(outlet) => {
+                append(&outlet.out, frame);
+                outlet.leave(self.short_calls)
+            }
+            Link::Down | Link::Ended(_) => Leave::Not,
+        }
     }
 
     fn keep(&mut self, id: RequestId, call: Call) {
@@ -368,11 +386,4 @@ fn append(out: &Outgoing, frame: &Request) {
     out.append(|buffer| {
         encode(frame, buffer);
     });
-}
-
-/// An error here ends the stream, and then the reader finds out.
-fn flush(out: Option<Outgoing>) {
-    if let Some(out) = out {
-        let _ = out.flush();
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use event_listener::listener;
 use ganger_shared::{Block, LeaseId, LeaseRange, Outcome, Request, Settlement};
 
-use super::{Link, Session, State, flush};
+use super::{Link, Session, State};
 use crate::calls::{Answer, Answered, Call};
 use crate::error::Error;
 use crate::oneshot;
@@ -42,10 +42,10 @@ impl Session {
         }
         let id = state.take_request();
         let request = Request::Settle { request: id, settlements };
-        let out = state.send(&request);
+        let leave = state.send_call(&request);
         state.keep(id, Call { request: Some(request), answer: Answer::Once(sender) });
         drop(state);
-        flush(out);
+        self.flusher.carry_out(leave);
         Answered::new(receiver)
     }
 

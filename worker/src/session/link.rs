@@ -4,7 +4,7 @@ use ganger_rt::Outgoing;
 use ganger_shared::response::Terms;
 use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, limits};
 
-use super::{Link, Listener, Session, State, append, flush};
+use super::{Leave, Link, Listener, Outlet, Session, State, append};
 use crate::calls::Call;
 use crate::error::Error;
 use crate::stop::StopReason;
@@ -58,13 +58,13 @@ impl Session {
             let request = state.take_request();
             append(&out, &listener.frame(id, request));
         }
-        state.link = Link::Up(out.clone());
+        state.link = Link::Up(Outlet::new(out.clone()));
         drop(state);
         for call in lost {
             call.fail_as_lost();
         }
         self.room.notify(usize::MAX);
-        flush(Some(out));
+        self.flusher.carry_out(Leave::Now(out));
     }
 
     /// The connection is gone; another one may come.
@@ -88,8 +88,8 @@ impl Session {
         state.held.clear();
         (state.short_calls, state.call_bytes, state.settles) = (0, 0, 0);
         drop(state);
-        if let Link::Up(out) = link {
-            out.close();
+        if let Link::Up(outlet) = link {
+            outlet.out.close();
         }
         for stop in running.into_values() {
             stop.set(StopReason::LeaseLost);
