@@ -23,7 +23,7 @@ use crate::values;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Start with:\n  ganger demo\n  ganger broker\n  ganger worker --queue mail -- ./send-mail\n  ganger submit --queue mail '{\"to\":\"ann\"}' --wait\n\nExit codes: ganger help exit-codes"
+    after_help = "Start with:\n  ganger demo\n  ganger broker\n  ganger worker --queue mail --exec ./send-mail\n  ganger submit --queue mail '{\"to\":\"ann\"}' --wait\n\nExit codes: ganger help exit-codes"
 )]
 pub(crate) struct Ganger {
     #[command(subcommand)]
@@ -86,6 +86,11 @@ pub(crate) enum Verb {
     /// Run a broker.
     #[command(after_help = "Example:\n  ganger broker --listen 127.0.0.1:7117")]
     Broker(ganger_broker::command::Args),
+    /// Run a worker.
+    #[command(
+        after_help = "Examples:\n  ganger worker --queue thumbs --concurrency 4 --exec 'convert {} -resize 128 out/{/}'\n  ganger worker --queue q --handler echo"
+    )]
+    Worker(Box<ganger_worker::command::WorkerArgs>),
     /// Print the completions of a shell.
     #[command(
         after_help = "Examples:\n  ganger completion bash > ~/.local/share/bash-completion/completions/ganger\n  ganger completion zsh > \"${fpath[1]}/_ganger\"\n  ganger completion fish > ~/.config/fish/completions/ganger.fish"

@@ -9,6 +9,7 @@ use clap::Parser;
 mod args;
 mod complete;
 mod dead;
+mod demo;
 mod ended;
 mod exit;
 mod interrupt;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let verb = match Ganger::parse().verb {
         // These two have logs, signals and exit codes of their own.
         Verb::Broker(args) => return ganger_broker::command::run(args),
+        Verb::Worker(args) => return ganger_worker::command::run(&args),
         verb => verb,
     };
     match run(verb) {
@@ -45,7 +47,9 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result {
     ganger_worker::block_on(Box::pin(async {
         match verb {
-            Verb::Demo(_) | Verb::Broker(_) => Ok(()),
+            // Run above, without a client.
+            Verb::Broker(_) | Verb::Worker(_) => Ok(()),
+            Verb::Demo(args) => demo::run(args).await,
             Verb::Submit(args) => submit::run(*args).await,
             Verb::Results(args) => results::run(args).await,
             Verb::Status { common } => status::run(&common).await,
