@@ -11,24 +11,58 @@ use crate::limits::RUN_COUNT_MAX;
 /// Byte strings laid end to end in one buffer, with their sizes.
 ///
 /// ```text
-///   sizes   Equal(3)                or   Each([2, 5, 1] as little-endian u32)
-///   bytes   a a a b b b c c c            a a b b b b b c
+///   on the wire   Equal(3)               or   Each([2, 5, 1] as little-endian u32)
+///   in memory     Equal(3)               or   Each { ends: [2, 7, 8], base: 0 }
+///   bytes         a a a b b b c c c           a a b b b b b c
 /// ```
 ///
 /// Strings of one size say so once: a run of 16-byte payloads costs 16 bytes a job. Cloning and
-/// slicing share the buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// slicing share the buffers and take the same time however many strings there are, which is why
+/// memory has ends where the wire has sizes: large runs are given away piece by piece.
+#[derive(Clone, Debug)]
 pub struct Block {
-    /// Invariant: `sizes` times `count` (or summed) is `bytes.len()`.
+    /// Invariant: `layout` covers exactly `bytes`.
     count: u32,
-    sizes: Sizes,
+    layout: Layout,
     bytes: Bytes,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Sizes {
+#[derive(Clone, Debug)]
+enum Layout {
+    /// Every string has this size.
     Equal(u32),
-    Each(Bytes),
+    /// Where each string ends, as little-endian `u32`, and where the first one starts.
+    Each { ends: Bytes, base: u32 },
+}
+
+/// [`Layout`] on the wire.
+#[derive(Serialize, Deserialize)]
+enum Sizes<'a> {
+    Equal(u32),
+    /// Little-endian `u32` each.
+    #[serde(borrow)]
+    Each(Wire<'a>),
+}
+
+/// Bytes that are lent when they are read and owned when they are made.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Wire<'a>(#[serde(borrow, with = "wire")] std::borrow::Cow<'a, [u8]>);
+
+mod wire {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cow<'de, [u8]>, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Cow::Borrowed)
+    }
 }
 
 /// The parts of a block from the wire do not fit together.
@@ -48,13 +82,13 @@ impl Block {
     #[must_use]
     pub fn one(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { count: 1, sizes: Sizes::Equal(len_u32(bytes.len())), bytes }
+        Self { count: 1, layout: Layout::Equal(len_u32(bytes.len())), bytes }
     }
 
     /// `count` empty strings.
     #[must_use]
     pub const fn empties(count: u32) -> Self {
-        Self { count, sizes: Sizes::Equal(0), bytes: Bytes::new() }
+        Self { count, layout: Layout::Equal(0), bytes: Bytes::new() }
     }
 
     /// Starts a block to be filled string by string.
@@ -78,20 +112,19 @@ impl Block {
     /// Bytes of the longest string; 0 for an empty block.
     #[must_use]
     pub fn longest(&self) -> usize {
-        match &self.sizes {
-            Sizes::Equal(_) if self.count == 0 => 0,
-            Sizes::Equal(size) => *size as usize,
-            Sizes::Each(sizes) => read_sizes(sizes).max().unwrap_or(0),
+        match &self.layout {
+            Layout::Equal(_) if self.count == 0 => 0,
+            Layout::Equal(size) => *size as usize,
+            Layout::Each { .. } => self.sizes().max().unwrap_or(0) as usize,
         }
     }
 
     /// Every string, in order, sharing the buffer.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut start = 0;
-        (0..self.count as usize).map(move |i| {
-            let size = self.size_of(i);
-            let part = self.bytes.slice(start..start + size);
-            start += size;
+        self.sizes().map(move |size| {
+            let part = self.bytes.slice(start..start + size as usize);
+            start += size as usize;
             part
         })
     }
@@ -99,10 +132,9 @@ impl Block {
     /// Every string, in order, borrowed.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
-        (0..self.count as usize).map(move |i| {
-            let size = self.size_of(i);
-            let part = &self.bytes[start..start + size];
-            start += size;
+        self.sizes().map(move |size| {
+            let part = &self.bytes[start..start + size as usize];
+            start += size as usize;
             part
         })
     }
@@ -119,21 +151,19 @@ impl Block {
             self.count
         );
         let (from, n) = (offset as usize, count as usize);
-        match &self.sizes {
-            Sizes::Equal(size) => {
+        match &self.layout {
+            Layout::Equal(size) => {
                 let size_bytes = *size as usize;
                 let bytes = self.bytes.slice(from * size_bytes..(from + n) * size_bytes);
-                Self { count, sizes: Sizes::Equal(*size), bytes }
+                Self { count, layout: Layout::Equal(*size), bytes }
             }
-            Sizes::Each(sizes) => {
-                let start: usize = read_sizes(&sizes[..from * 4]).sum();
-                let part = sizes.slice(from * 4..(from + n) * 4);
-                let len: usize = read_sizes(&part).sum();
-                Self {
-                    count,
-                    bytes: self.bytes.slice(start..start + len),
-                    sizes: Sizes::Each(part),
-                }
+            Layout::Each { ends, base } => {
+                // Where the string before `index` ends, which is where that one starts.
+                let start = |index| if index == 0 { *base } else { read(ends, index - 1) };
+                let (first, last) = (start(from), start(from + n));
+                let bytes = self.bytes.slice((first - base) as usize..(last - base) as usize);
+                let ends = ends.slice(from * 4..(from + n) * 4);
+                Self { count, layout: Layout::Each { ends, base: first }, bytes }
             }
         }
     }
@@ -152,25 +182,40 @@ impl Block {
         builder.finish()
     }
 
-    fn size_of(&self, i: usize) -> usize {
-        match &self.sizes {
-            Sizes::Equal(size) => *size as usize,
-            Sizes::Each(sizes) => read_size(&sizes[i * 4..i * 4 + 4]),
-        }
+    fn sizes(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut start = match &self.layout {
+            Layout::Equal(_) => 0,
+            Layout::Each { base, .. } => *base,
+        };
+        (0..self.count as usize).map(move |index| match &self.layout {
+            Layout::Equal(size) => *size,
+            Layout::Each { ends, .. } => {
+                let end = read(ends, index);
+                let size = end - start;
+                start = end;
+                size
+            }
+        })
     }
 }
 
+impl PartialEq for Block {
+    /// The same strings; how they are laid out does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.bytes == other.bytes && self.sizes().eq(other.sizes())
+    }
+}
+
+impl Eq for Block {}
+
 fn len_u32(len: usize) -> u32 {
-    u32::try_from(len).expect("a frame is at most 64 MiB, and no string is longer than its frame")
+    u32::try_from(len).expect("a frame is at most 64 MiB, and so are the blocks made from one")
 }
 
-fn read_size(four: &[u8]) -> usize {
-    let four = four.try_into().expect("chunks of exactly four bytes");
-    u32::from_le_bytes(four) as usize
-}
-
-fn read_sizes(sizes: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    sizes.chunks_exact(4).map(read_size)
+/// The number at `index` of little-endian `u32`s.
+fn read(numbers: &[u8], index: usize) -> u32 {
+    let four = numbers[index * 4..].first_chunk().expect("there are as many numbers as strings");
+    u32::from_le_bytes(*four)
 }
 
 /// Fills a [`Block`] string by string.
@@ -179,8 +224,8 @@ pub struct BlockBuilder {
     count: u32,
     /// The size of every string so far, while they are all alike.
     equal: u32,
-    /// The size of each string, from the first one that differs.
-    each: BytesMut,
+    /// Where each string ends, from the first one whose size differs.
+    ends: BytesMut,
     bytes: BytesMut,
 }
 
@@ -194,16 +239,17 @@ impl BlockBuilder {
     pub fn push_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
+        let end = len_u32(self.bytes.len());
         let size = len_u32(self.bytes.len() - start);
         if self.count == 0 {
             self.equal = size;
-        } else if self.each.is_empty() && size != self.equal {
-            for _ in 0..self.count {
-                self.each.extend_from_slice(&self.equal.to_le_bytes());
+        } else if self.ends.is_empty() && size != self.equal {
+            for number in 1..=self.count {
+                self.ends.extend_from_slice(&(number * self.equal).to_le_bytes());
             }
         }
-        if !self.each.is_empty() {
-            self.each.extend_from_slice(&size.to_le_bytes());
+        if !self.ends.is_empty() {
+            self.ends.extend_from_slice(&end.to_le_bytes());
         }
         self.count += 1;
     }
@@ -222,12 +268,12 @@ impl BlockBuilder {
 
     /// The finished block; the builder is empty again.
     pub fn finish(&mut self) -> Block {
-        let sizes = if self.each.is_empty() {
-            Sizes::Equal(self.equal)
+        let layout = if self.ends.is_empty() {
+            Layout::Equal(self.equal)
         } else {
-            Sizes::Each(self.each.split().freeze())
+            Layout::Each { ends: self.ends.split().freeze(), base: 0 }
         };
-        let block = Block { count: self.count, sizes, bytes: self.bytes.split().freeze() };
+        let block = Block { count: self.count, layout, bytes: self.bytes.split().freeze() };
         (self.count, self.equal) = (0, 0);
         block
     }
@@ -245,35 +291,55 @@ impl<T: AsRef<[u8]>> FromIterator<T> for Block {
 
 impl Serialize for Block {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.count, &self.sizes, &self.bytes).serialize(serializer)
+        let sizes = match &self.layout {
+            Layout::Equal(size) => Sizes::Equal(*size),
+            Layout::Each { .. } => {
+                let sizes: Vec<u8> = self.sizes().flat_map(u32::to_le_bytes).collect();
+                Sizes::Each(Wire(sizes.into()))
+            }
+        };
+        (self.count, sizes, &self.bytes).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Block {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (count, sizes, bytes) = <(u32, Sizes, Bytes)>::deserialize(deserializer)?;
-        let fits = match &sizes {
-            Sizes::Equal(size) => (*size as usize).checked_mul(count as usize) == Some(bytes.len()),
-            // The sizes are summed in u64, where 2^32 sizes of 2^32 cannot wrap.
-            Sizes::Each(each) => {
-                Some(each.len()) == (count as usize).checked_mul(4)
-                    && read_sizes(each).map(|s| s as u64).sum::<u64>() == bytes.len() as u64
-            }
-        };
+        let (count, sizes, bytes) = <(u32, Sizes<'de>, Bytes)>::deserialize(deserializer)?;
         if count > RUN_COUNT_MAX {
             let error = format!("block of {count} strings is over the limit of {RUN_COUNT_MAX}");
             return Err(complain(error));
         }
-        if !fits {
+        let layout = match &sizes {
+            Sizes::Equal(size) => {
+                let fits = (*size as usize).checked_mul(count as usize) == Some(bytes.len());
+                fits.then_some(Layout::Equal(*size))
+            }
+            Sizes::Each(Wire(sizes)) => ends(count, sizes, bytes.len())
+                .map(|ends| Layout::Each { ends: ends.freeze(), base: 0 }),
+        };
+        let Some(layout) = layout else {
             let sizes = match sizes {
                 Sizes::Equal(_) => "one size",
                 Sizes::Each(_) => "a size each",
             };
-            let error = BlockError { count, sizes, bytes: bytes.len() };
-            return Err(complain(error));
-        }
-        Ok(Self { count, sizes, bytes })
+            return Err(complain(BlockError { count, sizes, bytes: bytes.len() }));
+        };
+        Ok(Self { count, layout, bytes })
     }
+}
+
+/// Where strings of these sizes end, if there are `count` of them and together they have `len` bytes.
+fn ends(count: u32, sizes: &[u8], len: usize) -> Option<BytesMut> {
+    if sizes.len() != (count as usize).checked_mul(4)? {
+        return None;
+    }
+    let mut ends = BytesMut::with_capacity(sizes.len());
+    let mut end = 0_u32;
+    for index in 0..count as usize {
+        end = end.checked_add(read(sizes, index))?;
+        ends.extend_from_slice(&end.to_le_bytes());
+    }
+    (end as usize == len).then_some(ends)
 }
 
 #[cfg(test)]
@@ -321,13 +387,13 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fill_the_bytes_are_refused() {
-        let lie = |count: u32, sizes: Sizes, bytes: &'static [u8]| {
+        let lie = |count: u32, sizes: Sizes<'_>, bytes: &'static [u8]| {
             let wire = postcard::to_stdvec(&(count, sizes, Bytes::from_static(bytes))).unwrap();
             postcard::from_bytes::<Block>(&wire).is_err()
         };
         assert!(lie(2, Sizes::Equal(3), b"12345"));
         assert!(lie(u32::MAX, Sizes::Equal(u32::MAX), b""));
-        assert!(lie(2, Sizes::Each(Bytes::from_static(&[1, 0, 0, 0])), b"1"));
-        assert!(lie(1, Sizes::Each(Bytes::from_static(&[255, 255, 255, 255])), b"1"));
+        assert!(lie(2, Sizes::Each(Wire([1, 0, 0, 0][..].into())), b"1"));
+        assert!(lie(1, Sizes::Each(Wire([255, 255, 255, 255][..].into())), b"1"));
     }
 }
