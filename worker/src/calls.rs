@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ganger_shared::{Ending, JobRange, LeaseId, Request, RequestId, Response};
+use ganger_shared::{Ending, JobRange, LeaseId, LeaseRange, Request, RequestId, Response};
 
 use crate::endings::Collector;
 use crate::error::{Error, ProtocolError};
@@ -27,8 +27,27 @@ pub(crate) enum Answer {
     Once(Sender<Result<Response, Error>>),
     /// For Accepted, and then for the ends of the jobs.
     Submit { accepted: Sender<Result<Response, Error>>, collector: Arc<Collector>, jobs: JobRange },
+    /// For Settled, each for its own leases.
+    Settled(Vec<Settler>),
     /// For the ends of jobs.
     Endings { collector: Arc<Collector>, jobs: JobRange },
+}
+
+/// Who waits to hear what became of these leases.
+#[derive(Debug)]
+pub(crate) struct Settler {
+    pub(crate) leases: LeaseRange,
+    pub(crate) sender: Sender<Result<Response, Error>>,
+}
+
+impl Settler {
+    /// The first lease of its own that is among `lost`.
+    fn lost(&self, lost: &[LeaseRange]) -> Option<LeaseId> {
+        let mine = self.leases;
+        let overlap =
+            |range: &&LeaseRange| range.first.0 < mine.end() && mine.first.0 < range.end();
+        lost.iter().find(overlap).map(|range| range.first.max(mine.first))
+    }
 }
 
 impl Answer {
@@ -37,6 +56,22 @@ impl Answer {
         match self {
             Self::Once(sender) => {
                 sender.send(refused(response));
+                None
+            }
+            Self::Settled(settlers) => {
+                match refused(response) {
+                    Ok(Response::Settled { request, lost }) => {
+                        for settler in settlers {
+                            let answer = match settler.lost(&lost) {
+                                None => Ok(Response::Settled { request, lost: Vec::new() }),
+                                Some(lease) => Err(Error::LeaseLost { lease }),
+                            };
+                            settler.sender.send(answer);
+                        }
+                    }
+                    Ok(_) => Self::Settled(settlers).fail(unexpected()),
+                    Err(error) => Self::Settled(settlers).fail(error),
+                }
                 None
             }
             Self::Submit { accepted, collector, jobs } => {
@@ -60,6 +95,11 @@ impl Answer {
     pub(crate) fn fail(self, error: Error) {
         match self {
             Self::Once(sender) => sender.send(Err(error)),
+            Self::Settled(settlers) => {
+                for settler in settlers {
+                    settler.sender.send(Err(error.clone()));
+                }
+            }
             Self::Submit { accepted, collector, .. } => {
                 collector.fail(error.clone());
                 accepted.send(Err(error));
@@ -80,13 +120,13 @@ impl Call {
     /// Whether its answer comes as soon as the broker has dealt with it.
     pub(crate) const fn is_short(&self) -> bool {
         match self.answer {
-            Answer::Once(_) | Answer::Submit { .. } => true,
+            Answer::Once(_) | Answer::Settled(_) | Answer::Submit { .. } => true,
             Answer::Endings { .. } => false,
         }
     }
 
     pub(crate) const fn is_settle(&self) -> bool {
-        matches!(self.request, Some(Request::Settle { .. }))
+        matches!(self.answer, Answer::Settled(_))
     }
 
     /// Payload bytes that are kept with it.
@@ -110,7 +150,7 @@ impl Call {
                 collector.push(ended, ending);
                 collector.is_done(*jobs)
             }
-            Answer::Once(_) => false,
+            Answer::Once(_) | Answer::Settled(_) => false,
         }
     }
 
@@ -122,20 +162,21 @@ impl Call {
                     send(&Request::Wait { request: id, jobs });
                 }
             }
-            (Answer::Once(_) | Answer::Submit { .. }, Some(request)) => send(request),
-            (Answer::Once(_) | Answer::Submit { .. }, None) => {}
+            (_, Some(request)) => send(request),
+            (_, None) => {}
         }
     }
 
+    /// The leases are lost, so nothing that was said of them counts.
     pub(crate) fn fail_as_lost(self) {
-        let lease = match &self.request {
-            Some(Request::Settle { settlements, .. }) => {
-                settlements.first().map(|s| s.leases.first)
+        match self.answer {
+            Answer::Settled(settlers) => {
+                for Settler { leases, sender } in settlers {
+                    sender.send(Err(Error::LeaseLost { lease: leases.first }));
+                }
             }
-            _ => None,
-        };
-        let lease = lease.unwrap_or(LeaseId(0));
-        self.answer.fail(Error::LeaseLost { lease });
+            answer => answer.fail(Error::closed("the broker has forgotten the session")),
+        }
     }
 }
 

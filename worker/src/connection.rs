@@ -253,7 +253,7 @@ impl Connection {
             let _ = outgoing.drain().await;
         });
         let (outgoing, flushing) = (self.outgoing.clone(), Arc::clone(session));
-        let _flusher = ganger_rt::spawn(async move { flushing.flusher.run(outgoing).await });
+        let _flusher = ganger_rt::spawn(async move { flushing.flush_together(outgoing).await });
         let reads = Arc::new(AtomicU64::new(0));
         let _watchdog = watch(self.outgoing.clone(), session.terms().heartbeat_ms, &reads);
         loop {

@@ -21,6 +21,7 @@ use ganger_shared::{
 };
 
 use self::flush::{Flusher, Leave, Outlet};
+use self::leases::Gathered;
 pub(crate) use self::leases::{Held, parts_that_fit};
 use crate::calls::{Answer, Answered, Call};
 use crate::endings::Collector;
@@ -67,6 +68,7 @@ struct State {
     short_calls: usize,
     call_bytes: usize,
     settles: usize,
+    gathered: Gathered,
     listeners: BTreeMap<SubscriptionId, Listener>,
     /// Receipts of the lists that were popped.
     pops: BTreeMap<Name, Arc<Pops>>,
@@ -112,6 +114,7 @@ impl Session {
             short_calls: 0,
             call_bytes: 0,
             settles: 0,
+            gathered: Gathered::default(),
             listeners: BTreeMap::new(),
             pops: BTreeMap::new(),
             held: RangeSet::default(),
@@ -218,7 +221,7 @@ impl Session {
 
     /// Sends a frame that is not answered and not repeated.
     pub(crate) fn tell(&self, frame: &Request) {
-        let state = self.lock();
+        let mut state = self.lock();
         let leave = state.send(frame);
         drop(state);
         self.flusher.carry_out(leave);
@@ -316,7 +319,8 @@ impl State {
     }
 
     /// Queues a frame that is to leave at once.
-    fn send(&self, frame: &Request) -> Leave {
+    fn send(&mut self, frame: &Request) -> Leave {
+        self.send_gathered();
         match self.outgoing() {
             Some(out) => {
                 append(out, frame);
@@ -328,11 +332,19 @@ impl State {
 
     /// Queues the frame of a call, which may leave together with those of others.
     fn send_call(&mut self, frame: &Request) -> Leave {
+        let leave = self.leave_with_others();
+        if let Leave::Now(_) = leave {
+            self.send_gathered();
+        }
+        if let Some(out) = self.outgoing() {
+            append(out, frame);
+        }
+        leave
+    }
+
+    fn leave_with_others(&mut self) -> Leave {
         match &mut self.link {
-            Link::Up(outlet) => {
-                append(&outlet.out, frame);
-                outlet.leave(self.short_calls)
-            }
+            Link::Up(outlet) => outlet.leave(self.short_calls),
             Link::Down | Link::Ended(_) => Leave::Not,
         }
     }

@@ -175,7 +175,7 @@ impl Run {
         for (offset, count) in parts {
             let leases = run.held.leases.part(offset, count);
             let outcome = Outcome::Ack { outputs: outputs.part(offset, count) };
-            let answered = session.settle(run.held.epoch, vec![Settlement { leases, outcome }]);
+            let answered = session.settle(run.held.epoch, Settlement { leases, outcome });
             settling.answers.push(answered);
         }
         settling
@@ -188,7 +188,7 @@ impl Run {
             let leases = LeaseRange::one(run.held.leases.part(offset, 1).first);
             let outcome = ack_or_dead(output, self.client.session().output_bytes_max());
             let answered =
-                self.client.session().settle(run.held.epoch, vec![Settlement { leases, outcome }]);
+                self.client.session().settle(run.held.epoch, Settlement { leases, outcome });
             settling.answers.push(answered);
         }
         settling
@@ -219,7 +219,7 @@ impl Run {
         }
         let run = self.take();
         let Held { epoch, leases } = run.held;
-        let answered = self.client.session().settle(epoch, vec![Settlement { leases, outcome }]);
+        let answered = self.client.session().settle(epoch, Settlement { leases, outcome });
         Settling { answers: vec![answered] }
     }
 
@@ -395,7 +395,7 @@ impl Delivery {
         };
         self.settled = true;
         let settlement = Settlement { leases: LeaseRange::one(self.lease), outcome };
-        let answered = self.client.session().settle(self.epoch, vec![settlement]);
+        let answered = self.client.session().settle(self.epoch, settlement);
         Settling { answers: vec![answered] }
     }
 

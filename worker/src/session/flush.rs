@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use event_listener::{Event, listener};
 use ganger_rt::Outgoing;
 
+use super::Session;
+
 /// Unanswered calls up to which each leaves at once: with so few, nobody else is about to add more.
 const FEW: usize = 2;
 
@@ -75,17 +77,20 @@ impl Flusher {
             Leave::Not => {}
         }
     }
+}
 
+impl Session {
     /// Writes for whoever asks, until the connection ends.
-    pub(crate) async fn run(&self, out: Outgoing) {
+    pub(crate) async fn flush_together(&self, out: Outgoing) {
         loop {
-            while self.asked.swap(false, Ordering::AcqRel) {
+            while self.flusher.asked.swap(false, Ordering::AcqRel) {
+                self.lock().send_gathered();
                 if out.flush().is_err() {
                     return;
                 }
             }
-            listener!(self.event => event);
-            if !self.asked.load(Ordering::Acquire) {
+            listener!(self.flusher.event => event);
+            if !self.flusher.asked.load(Ordering::Acquire) {
                 event.await;
             }
         }

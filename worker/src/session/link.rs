@@ -33,6 +33,7 @@ impl Session {
             return out.close();
         }
         state.terms = terms;
+        state.send_gathered();
         let lost = if resumed || !state.opened { Vec::new() } else { state.forget_leases() };
         state.opened = true;
         for (list, pops) in &state.pops {
@@ -81,6 +82,7 @@ impl Session {
         if matches!(state.link, Link::Ended(_)) {
             return;
         }
+        state.send_gathered();
         let link = std::mem::replace(&mut state.link, Link::Ended(error.clone()));
         let calls = std::mem::take(&mut state.calls);
         let listeners = std::mem::take(&mut state.listeners);
