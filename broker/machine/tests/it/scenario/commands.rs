@@ -7,6 +7,7 @@
 //!                          results=none|LIST size=BYTES handler=] [wait] [notify] [payload …]
 //!   subscribe w1 mail credit=2 [sub=1]   credit w1 add=2 [sub=1]   unsubscribe w1 [sub=1]
 //!   settle w1 lease#1[x3] ack out … | nack kind [after=5s] | dead kind | release [delay=5s] | crash kind
+//!          [& lease#2 ack out …]
 //!   progress w1 lease#1 3/10 note        wait c1 c1-0[x3]        cancel c1 c1-0[x3]
 //!   append c1 LIST 5 item …     pop c1 LIST 1 [max=10] [confirmed=0] [wait=5s]     confirm c1 LIST 1
 //!   range c1 LIST -3 count=5    follow c1 LIST 0 [window=5] [sub=7]
@@ -355,9 +356,7 @@ impl World {
             "credit" => Request::Credit { subscription, add: words.option("add", 1)? },
             "unsubscribe" => Request::Unsubscribe { subscription },
             "settle" => {
-                let leases = self.leases(words.next("leases")?)?;
-                let outcome = outcome(&mut words)?;
-                let settlements = vec![Settlement { leases, outcome }];
+                let settlements = self.settlements(&mut words)?;
                 Request::Settle { request: self.next_request(session), settlements }
             }
             "progress" => {
@@ -412,6 +411,21 @@ impl World {
         };
         words.end()?;
         Ok((session, request))
+    }
+
+    /// Settlements of one Settle, with `&` between them.
+    fn settlements(&self, words: &mut Words<'_>) -> Result<Vec<Settlement>, Problem> {
+        let all: Vec<&str> = words.ordered.by_ref().collect();
+        let mut settlements = Vec::new();
+        for part in all.split(|word| *word == "&") {
+            words.ordered = part.to_vec().into_iter();
+            let leases = self.leases(words.next("leases")?)?;
+            settlements.push(Settlement { leases, outcome: outcome(words)? });
+            if let Some(word) = words.ordered.next() {
+                return Err(format!("{word:?} is not known here"));
+            }
+        }
+        Ok(settlements)
     }
 
     fn next_request(&mut self, session: SessionId) -> RequestId {
