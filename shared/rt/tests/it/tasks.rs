@@ -1,13 +1,15 @@
 //! Tasks, time, threads and signals.
 
-use std::future::pending;
+use std::cell::Cell;
+use std::future::{Future as _, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_rt::{
-    Signal, Signals, TimedOut, block_on, drive_in_background, sleep_until, spawn, thread, timeout,
-    unblock, yield_now,
+    Signal, Signals, TimedOut, block_on, drive_in_background, sleep, sleep_until, spawn, thread,
+    timeout, unblock, yield_now,
 };
 
 #[test]
@@ -123,5 +125,41 @@ fn raised_signals_arrive_as_what_they_mean() {
     {
         kill_process(getpid(), raw).unwrap();
         assert_eq!(block_on(signals.next()), meant);
+    }
+}
+
+#[test]
+fn main_future_is_polled_for_its_own_wakes_only() {
+    let polls = Cell::new(0);
+    block_on(async {
+        let task = spawn(async {
+            for _ in 0..10 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let mut task = pin!(task);
+        poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            task.as_mut().poll(cx)
+        })
+        .await;
+    });
+    assert_eq!(polls.get(), 2, "once to begin, once for the end of the task");
+}
+
+#[test]
+fn main_future_that_always_yields_leaves_room_for_timers_and_tasks() {
+    block_on(async {
+        let timer = spawn(sleep(Duration::from_millis(5)));
+        while !timer.is_finished() {
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn main_future_that_a_thread_wakes_is_polled() {
+    for _ in 0..1_000 {
+        assert_eq!(block_on(unblock(|| 7)), 7);
     }
 }
