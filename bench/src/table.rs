@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::peer::Durability;
 use crate::report::{Load, Report, Series, Spread, short, size};
-use crate::shapes::Unit;
+use crate::shapes::{Shape, Unit};
 
 /// How tables are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,15 @@ pub(crate) fn page(report: &Report, page: &Page<'_>) -> String {
     if let Some(plot) = plot {
         let _ = writeln!(text, "![The same figures as bars]({plot})\n");
     }
-    let mut shape = None;
-    for load in report.loads() {
-        if shape != Some(load.shape) {
-            shape = Some(load.shape);
-            let _ = writeln!(text, "## {}\n\n{}\n", load.shape.name(), load.shape.about());
+    let loads = report.loads();
+    for shape in Shape::all() {
+        let mut loads = loads.iter().filter(|load| load.shape == shape).peekable();
+        if loads.peek().is_some() {
+            let _ = writeln!(text, "## {}\n\n{}\n", shape.name(), shape.about());
         }
-        write_load(&mut text, report, load, Look::Markdown);
+        for load in loads {
+            write_load(&mut text, report, *load, Look::Markdown);
+        }
     }
     let _ = writeln!(text, "## Peers\n");
     write_peers(&mut text, report);
@@ -224,7 +226,6 @@ mod tests {
     use crate::peers;
     use crate::procfs;
     use crate::report::Run;
-    use crate::shapes::Shape;
 
     fn series(peer: &str, durability: Durability, figures: &[f64]) -> Series {
         let load = Load { shape: Shape::Latency, durability, payload: 16 };
