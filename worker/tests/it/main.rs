@@ -6,5 +6,6 @@ mod commands;
 mod connection;
 mod jobs;
 mod lists;
+mod peer;
 mod support;
 mod workers;
