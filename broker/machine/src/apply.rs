@@ -54,7 +54,7 @@ impl Machine {
                     let order = self.queues[self.runs[run].queue.0].take_order();
                     self.change(run, |run| {
                         run.phase = Phase::Ready;
-                        run.order = order;
+                        (run.order, run.last_order) = (order, order);
                     });
                 }
             }
@@ -85,7 +85,7 @@ impl Machine {
                     let order = self.queues[self.runs[run].queue.0].take_order();
                     self.change(run, |run| {
                         run.phase = Phase::Ready;
-                        run.order = order;
+                        (run.order, run.last_order) = (order, order);
                         run.submitted = at;
                         (run.attempts, run.failures, run.crashes) = (0, 0, 0);
                     });
@@ -180,6 +180,7 @@ impl Machine {
             payloads,
             submitted: at,
             order,
+            last_order: order,
             attempts: 0,
             failures: 0,
             crashes: 0,
@@ -249,13 +250,7 @@ impl Machine {
                 lease.stopping = Some((cause, until));
             }
         });
-        let run = &self.runs[key];
-        if let (Phase::Leased(lease), Some(leases)) = (&run.phase, run.leases()) {
-            for id in leases.first.0..leases.end() {
-                let lease_id = ganger_shared::LeaseId(id);
-                out.send(lease.session, Response::CancelRun { lease: lease_id, until });
-            }
-        }
+        self.tell_stopping(key, out);
     }
 
     /// `offset` is where the run's jobs start within the verdict's outputs.

@@ -56,12 +56,15 @@ impl Machine {
         }
         known.sort_by_key(|(jobs, ..)| jobs.first);
         let mut next = jobs.first.seq;
+        // They may have been forgotten in a step that is not safe yet.
+        let promise = self.strongest_promise();
         let unknown_until = |next: u64, end: u64, out: &mut Output| {
             if next < end {
                 let first = JobId { session: jobs.first.session, seq: next };
                 let count = u32::try_from(end - next).expect("within a range, counted in u32");
                 let jobs = JobRange { first, count };
-                out.send(session, Response::Finished { request, jobs, ending: Ending::Unknown });
+                let finished = Response::Finished { request, jobs, ending: Ending::Unknown };
+                out.promise(session, promise, finished);
             }
         };
         for (part, queue, ending) in known {
@@ -122,16 +125,23 @@ impl Machine {
 
     /// Whether a list that does not exist may be made by use, and what it then promises.
     fn judge_new_list(&self, name: &Name) -> Result<Durability, Rejection> {
+        let queue = self.judge_use(name)?;
+        self.judge_count("lists", self.lists.len())?;
+        let durability =
+            queue.map_or(self.config.queue_defaults.durability, |queue| self.promise(queue));
+        self.judge_durability(durability)?;
+        Ok(durability)
+    }
+
+    /// Whether the configuration lets a list be used that does not exist; the queue whose results
+    /// it is to hold, if there is one.
+    fn judge_use(&self, name: &Name) -> Result<Option<QueueKey>, Rejection> {
         // A queue's results list belongs to the queue, whoever needs it first.
         let queue = name.strip_suffix(".results").and_then(|queue| self.queue_names.get(queue));
         if queue.is_none() && self.config.creation == Creation::ByOperatorOnly {
             return Err(not_found("list", name));
         }
-        self.judge_count("lists", self.lists.len())?;
-        let durability =
-            queue.map_or(self.config.queue_defaults.durability, |&queue| self.promise(queue));
-        self.judge_durability(durability)?;
-        Ok(durability)
+        Ok(queue.copied())
     }
 
     pub(crate) fn append(
@@ -367,9 +377,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<(), Rejection> {
         let Some(&list) = self.list_names.get(name) else {
-            if self.config.creation == Creation::ByOperatorOnly {
-                return Err(not_found("list", name));
-            }
+            self.judge_use(name)?;
             // Looking at a list that nobody has used yet does not make it.
             let (start, length, items) = (0, 0, Vec::new());
             out.send(session, Response::Items { request, start, length, items });

@@ -17,9 +17,12 @@ impl Machine {
     ) {
         let (mut ended, mut told) = (0, 0);
         let mut promise = ganger_shared::Durability::Memory;
-        for key in self.isolate(jobs) {
-            let run = &self.runs[key];
-            let (part, at) = (run.jobs, self.now);
+        let parts: Vec<JobRange> =
+            self.isolate(jobs).into_iter().map(|key| self.runs[key].jobs).collect();
+        for part in parts {
+            // By job and not by key: each end makes room, and what moves up may join a later part.
+            let Some(key) = self.runs.find(part.first) else { continue };
+            let (run, at) = (&self.runs[key], self.now);
             promise = promise.max(self.promise(run.queue));
             match &run.phase {
                 Phase::Ready | Phase::Delayed { .. } => {

@@ -70,6 +70,25 @@ impl Machine {
         };
         out.send(id, opened);
         self.release_unheld(id, held, out);
+        self.tell_missed(id, held, out);
+    }
+
+    /// What was said of its leases while the client had no connection: that they have ended, or that
+    /// their jobs are to be stopped.
+    fn tell_missed(&self, id: SessionId, held: &[LeaseRange], out: &mut Output) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let runs = self.runs_leased_to(id);
+        let kept: Vec<LeaseRange> =
+            runs.iter().filter_map(|&run| self.runs[run].leases()).collect();
+        let kept = joined(&kept);
+        let ended = held.iter().flat_map(|&leases| gaps(&kept, leases)).collect();
+        // Those that the session has settled are no news to it: it asks for the answer again.
+        for leases in session.settled.without(ended) {
+            out.send(id, Response::Fenced { leases });
+        }
+        for run in runs {
+            self.tell_stopping(run, out);
+        }
     }
 
     /// The number below which a session that is not known any more has used numbers: what its jobs

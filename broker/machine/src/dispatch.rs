@@ -7,7 +7,7 @@ use ganger_shared::{LeaseId, LeaseRange, Name, Response, SessionId, Subscription
 use crate::event::Event;
 use crate::machine::Machine;
 use crate::output::Output;
-use crate::queue::{Queue, QueueKey};
+use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::{Run, RunKey};
 use crate::session::Subscription;
 
@@ -52,7 +52,8 @@ impl Machine {
         if run.expires().is_some_and(|at| at <= self.now) {
             return Some(Next::Expire(run_key));
         }
-        let count = self.grant_size(queue, run, holder.room(subscription))?;
+        let leased = holder.leased.get(&subscription).copied().unwrap_or(0);
+        let count = self.grant_size(queue, run, leased, holder.room(subscription))?;
         let leases = LeaseRange { first: LeaseId(self.next_lease), count };
         let jobs = run.jobs.part(0, count);
         let (at, key) = (self.now, holder.key);
@@ -60,12 +61,19 @@ impl Machine {
         Some(Next::Grant(turn, grant))
     }
 
-    /// How many jobs of `run` go to a taker that has `room` for so many; `None` while its results
-    /// list is full.
-    fn grant_size(&self, queue: &Queue, run: &Run, room: u32) -> Option<u32> {
+    /// How many jobs of `run` go to a taker that has `leased` jobs and `room` for so many more; `None`
+    /// while its results list is full.
+    fn grant_size(&self, queue: &Queue, run: &Run, leased: u32, room: u32) -> Option<u32> {
         let takers = u64::try_from(queue.takers.len()).expect("a count of things in memory");
-        // An even share, so that one worker's large credit does not leave others idle.
-        let share = u32::try_from(queue.counts.ready.div_ceil(takers)).unwrap_or(u32::MAX);
+        let Counts { ready, leased: running, .. } = queue.counts;
+        // An even share of all that can run, so that one worker's large credit does not leave others
+        // idle; who has that already shares what the others have no room for.
+        let even = (ready + running).div_ceil(queue.subscribers.max(1));
+        let share = match even.checked_sub(u64::from(leased)) {
+            Some(more @ 1..) => more,
+            Some(0) | None => ready.div_ceil(takers),
+        };
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
         let mut count = run.jobs.count.min(room).min(share);
         count = count.min(self.config.assign_jobs_max);
         if let Some(list) = run.results {
@@ -148,6 +156,18 @@ impl Machine {
     pub(crate) fn due(&mut self, run: RunKey, out: &mut Output) {
         let jobs = self.runs[run].jobs;
         self.happen(Event::Due { jobs }, out);
+    }
+
+    /// Tells a worker which jobs of a run are to be stopped, if they are.
+    pub(crate) fn tell_stopping(&self, key: RunKey, out: &mut Output) {
+        let run = &self.runs[key];
+        let (crate::run::Phase::Leased(lease), Some(leases)) = (&run.phase, run.leases()) else {
+            return;
+        };
+        let Some((_, until)) = lease.stopping else { return };
+        for id in leases.first.0..leases.end() {
+            out.send(lease.session, Response::CancelRun { lease: LeaseId(id), until });
+        }
     }
 
     /// Tells a worker that leases have ended without it.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use ganger_shared::{Block, JobId};
 
 use crate::machine::Machine;
-use crate::places::place;
 use crate::run::{Phase, Run, RunKey};
 
 /// Jobs in a joined run: 256, where what a run costs is a byte or two per job.
@@ -32,6 +31,7 @@ impl Machine {
             let earlier = &mut self.runs[before];
             earlier.payloads = Block::concat([&earlier.payloads, &later.payloads]);
             earlier.jobs.count += later.jobs.count;
+            earlier.last_order = later.last_order;
             self.enter(before);
             key = before;
         }
@@ -49,9 +49,8 @@ impl Machine {
         if !fits || !alike(earlier, run) {
             return None;
         }
-        // Nobody else's job stands between the two.
-        let mut ahead = self.queues[run.queue.0].ready.range(..place(run));
-        (ahead.next_back() == Some((&place(earlier), &before))).then_some(before)
+        // Nobody else's job has its place between the two, not even one that runs and may come back.
+        (earlier.last_order + 1 == run.order).then_some(before)
     }
 }
 
@@ -73,7 +72,7 @@ fn alike(earlier: &Run, later: &Run) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ganger_shared::key::Key;
+    use ganger_shared::key::KeyId;
     use ganger_shared::request::{Notify, WhenFull};
     use ganger_shared::{JobOptions, Name, Request, RequestId, SessionId, Time};
 
@@ -84,7 +83,7 @@ mod tests {
 
     fn machine_with(sessions: &[u64]) -> Machine {
         let mut machine = Machine::new(Config::default(), Time::ZERO);
-        let key = Key::generate().unwrap().id();
+        let key = KeyId([1; 8]);
         for &session in sessions {
             let (session, held, name) = (SessionId(session), Vec::new(), String::new());
             let open = Command::Open { session, key, held, name };

@@ -45,7 +45,9 @@ impl Machine {
                 AdminAnswer::Queue(Box::new(self.queue_info(key)))
             }
             AdminVerb::QueueSet { queue, settings } => {
-                promise = settings.durability;
+                // Leaving a journal is kept by it too.
+                let before = self.queue_names.get(&queue).map(|&key| self.promise(key));
+                promise = before.map_or(settings.durability, |old| old.max(settings.durability));
                 self.configure(queue, settings, out)?;
                 AdminAnswer::Done { count: 1 }
             }

@@ -72,6 +72,8 @@ impl Machine {
         match &run.phase {
             Phase::Ready => {
                 queue.ready.remove(&place(run));
+                // The next one may have room where this one had none.
+                self.awake.insert(run.queue);
             }
             Phase::Delayed { until } => {
                 queue.delayed.remove(&(*until, run.jobs.first));

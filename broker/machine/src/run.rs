@@ -57,6 +57,8 @@ pub(crate) struct Run {
     /// Its place among the ready jobs of its priority. Kept while it is leased, so that a job that
     /// comes back untouched stands where it stood.
     pub(crate) order: u64,
+    /// The place of its last job when that was submitted; later than `order` where runs were joined.
+    pub(crate) last_order: u64,
     pub(crate) attempts: u32,
     pub(crate) failures: u32,
     pub(crate) crashes: u32,
@@ -126,6 +128,7 @@ impl Run {
             payloads: self.payloads.part(at, rest),
             submitted: self.submitted,
             order: self.order,
+            last_order: self.last_order,
             attempts: self.attempts,
             failures: self.failures,
             crashes: self.crashes,
