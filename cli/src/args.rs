@@ -20,7 +20,6 @@ use crate::values;
 #[command(
     name = "ganger",
     version,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Start with:\n  ganger demo\n  ganger broker\n  ganger worker --queue mail --exec ./send-mail\n  ganger submit --queue mail '{\"to\":\"ann\"}' --wait\n\nExit codes: ganger help exit-codes"
@@ -120,6 +119,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "GANGER_BROKER",
+        hide_env_values = true,
         value_name = "HOST:PORT",
         default_value = DEFAULT_BROKER,
         help_heading = "Connection"
@@ -131,6 +131,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "GANGER_KEY_FILE",
+        hide_env_values = true,
         value_name = "PATH",
         help_heading = "Connection"
     )]
@@ -143,8 +144,8 @@ pub(crate) struct Common {
 /// How a command shows what it found.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Show {
-    /// How to write: a table for people, tab-separated lines, one JSON document, or one JSON object
-    /// per line [default: table on a terminal, otherwise plain]
+    /// Write data as `table`, `plain` (tab-separated), `json` (one document) or `ndjson` (one object
+    /// per line) [default: table on a terminal, otherwise plain]
     #[arg(
         short,
         long,

@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
+use ganger_rt::Signals;
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
 use ganger_shared::{JobId, Name};
+use ganger_worker::error::exit;
 use ganger_worker::{Client, List, Options, key_file};
 
 use crate::args::DemoArgs;
 use crate::exit::{Failure, Result};
 use crate::link::{admin, strange};
 use crate::output::{grouped, note, print};
-use crate::progress::Progress;
+use crate::progress::{Progress, rate};
 
 const QUEUE: &str = "demo";
 
@@ -62,6 +65,14 @@ struct Place {
     key: PathBuf,
 }
 
+/// How long it took.
+#[derive(Clone, Copy)]
+struct Times {
+    took: Duration,
+    /// The longest time without a result.
+    longest_pause: Duration,
+}
+
 /// What was seen of the results.
 #[derive(Default)]
 struct Seen {
@@ -69,51 +80,66 @@ struct Seen {
     wrong: usize,
 }
 
+/// Runs the command.
 pub(crate) async fn run(args: DemoArgs) -> Result {
+    let system = |error| Failure::io("signals cannot be heard", &error);
+    let mut signals = Signals::new().map_err(system)?;
+    // Whatever ends it, the processes it started end with it.
+    let stopped = async {
+        signals.next().await;
+        Err(Failure::silent(exit::INTERRUPTED))
+    };
+    or(stopped, Box::pin(demonstrate(args))).await
+}
+
+async fn demonstrate(args: DemoArgs) -> Result {
+    let say = |text: String| {
+        if !args.show.quiet {
+            note(&text);
+        }
+    };
     let folder = tempfile::tempdir().map_err(|error| Failure::io("a folder to work in", &error))?;
     let program =
         std::env::current_exe().map_err(|error| Failure::io("finding this program", &error))?;
     let (place, _broker) = start_broker(program, folder.path())?;
-    note(&format!("a broker listens on {}, its key is in {}", place.address, place.key.display()));
+    say(format!("a broker listens on {}, with a key of its own", place.address));
     let client = Client::connect(Options::new(&place.address, key_file::read(&place.key)?)).await?;
-    let mut workers = Vec::new();
-    for _ in 0..args.workers {
-        workers.push(start_worker(&place)?);
-    }
-    note(&format!("{} workers take jobs from queue {QUEUE}", args.workers));
+    let workers = (0..args.workers).map(|_| start_worker(&place));
+    let mut workers = workers.collect::<Result<Vec<_>>>()?;
+    say(format!("{} workers take jobs from its queue {QUEUE}", workers.len()));
 
     let started = Instant::now();
     let jobs: Vec<JobId> =
         client.submit_many(QUEUE, (0..args.jobs).map(payload)).await?.ids().collect();
-    note(&format!("{} jobs were submitted", grouped(u64::from(args.jobs))));
+    say(format!("{} jobs are submitted", grouped(u64::from(args.jobs))));
     let list = client.list(&format!("{QUEUE}.results"))?;
     let progress = Progress::new(&args.show, "results");
     progress.set_length(jobs.len() as u64);
     let mut seen = Seen::default();
     let mut last_news = Instant::now();
-    while seen.results.len() < jobs.len() {
+    let mut longest_pause = Duration::ZERO;
+    let mut victim = (workers.len() > 1).then(|| workers.remove(0));
+    while seen.results.len() < jobs.len() && last_news.elapsed() < PATIENCE {
         let news = collect(&list, &jobs, &mut seen).await?;
         progress.set(seen.results.len() as u64);
         if news > 0 {
+            longest_pause = longest_pause.max(last_news.elapsed());
             last_news = Instant::now();
-        } else if last_news.elapsed() > PATIENCE {
-            break;
         }
-        if workers.len() == usize::from(args.workers)
-            && workers.len() > 1
-            && seen.results.len() >= jobs.len() / 3
+        if seen.results.len() >= jobs.len() / 3
+            && let Some(mut worker) = victim.take()
         {
-            workers[0].kill();
-            workers.remove(0);
-            progress
-                .suspend(|| note("one worker was killed with SIGKILL, in the middle of its jobs"));
+            worker.kill();
+            progress.suspend(|| {
+                say("one worker is killed with SIGKILL, in the middle of its jobs".to_owned());
+            });
         }
     }
-    let took = started.elapsed();
+    let times = Times { took: started.elapsed(), longest_pause };
     progress.finish("results");
     let reran = crashes(&client).await?;
     client.close().await;
-    report(&jobs, &seen, reran, took)
+    report(&jobs, &seen, reran, times)
 }
 
 fn payload(number: u32) -> String {
@@ -146,30 +172,41 @@ async fn crashes(client: &Client) -> Result<u64> {
     }
 }
 
-fn report(jobs: &[JobId], seen: &Seen, reran: u64, took: Duration) -> Result {
+fn report(jobs: &[JobId], seen: &Seen, reran: u64, times: Times) -> Result {
     let lost = jobs.len() - seen.results.len();
     let twice = seen.results.values().filter(|&&times| times > 1).count();
     if lost + twice + seen.wrong > 0 {
         let (jobs, wrong) = (jobs.len(), seen.wrong);
         let sentence =
             format!("of {jobs} jobs {lost} have no result, {twice} have two, {wrong} are wrong");
-        return Err(Failure::new(1, sentence)
+        return Err(Failure::new(exit::FAILED, sentence)
             .with_advice("please report this, with what `ganger --version` says"));
     }
-    let count = grouped(jobs.len() as u64);
-    let mut text = format!(
-        "{count} jobs, {count} results, each checked: none lost, none twice, in {:.2} s\n",
-        took.as_secs_f64()
-    );
+    let Times { took, longest_pause } = times;
+    let count = jobs.len() as u64;
+    let mut text =
+        format!("\n{0} jobs, {0} results, each checked: none lost, none twice.\n", grouped(count));
     if reran > 0 {
+        let work = took.saturating_sub(longest_pause);
         text.push_str(&format!(
-            "{reran} jobs of the killed worker ran again elsewhere, once the broker had given it a \
-             second to come back\n"
+            "{} of them were in the hands of the killed worker and ran again on another one.\n\
+             It took {:.2} s: {:.2} s of work ({} jobs/s) and {:.2} s in which the broker\n\
+             waited for the killed worker to come back.\n",
+            grouped(reran),
+            took.as_secs_f64(),
+            work.as_secs_f64(),
+            rate(count, work),
+            longest_pause.as_secs_f64(),
         ));
+    } else {
+        let (seconds, rate) = (took.as_secs_f64(), rate(count, took));
+        text.push_str(&format!("It took {seconds:.2} s ({rate} jobs/s).\n"));
     }
     text.push_str(
-        "try next: `ganger broker` in one terminal, `ganger worker --queue q --handler echo` in \
-         another,\n          `ganger submit --queue q --wait hello` in a third\n",
+        "\nTry next, each in a terminal of its own:\n\
+         \x20 ganger broker\n\
+         \x20 ganger worker --queue hello --exec 'tr a-z A-Z'\n\
+         \x20 ls | ganger submit --queue hello --each-line --wait\n",
     );
     print(&text)
 }
@@ -178,7 +215,7 @@ fn start_broker(program: PathBuf, folder: &Path) -> Result<(Place, Running)> {
     let key = folder.join("key");
     let mut command = Command::new(&program);
     command.args(["broker", "--listen", "127.0.0.1:0", "--key-file"]).arg(&key);
-    command.env("GANGER_LOG", "error").stdout(Stdio::piped());
+    quiet(&mut command).stdout(Stdio::piped());
     let mut broker = Running::start(&mut command)?;
     let address = broker.0.stdout.take().and_then(said_address);
     let address = address.ok_or_else(|| {
@@ -200,6 +237,16 @@ fn start_worker(place: &Place) -> Result<Running> {
     let mut command = Command::new(&place.program);
     command.args(["worker", "--broker", &place.address, "--queue", QUEUE, "--handler", "echo"]);
     command.args(["--concurrency", CONCURRENCY, "--prefetch", PREFETCH, "--key-file"]);
-    command.arg(&place.key).env("GANGER_LOG", "error").stdout(Stdio::null());
+    quiet(command.arg(&place.key)).stdout(Stdio::null());
     Running::start(&mut command)
+}
+
+/// Without what the environment says of the user's own broker.
+fn quiet(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("GANGER_")) {
+            command.env_remove(name);
+        }
+    }
+    command.env("GANGER_LOG", "error")
 }

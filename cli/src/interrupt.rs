@@ -48,11 +48,10 @@ pub(crate) fn watch(tally: Arc<Tally>, progress: Progress, quiet: bool) {
             Signal::Terminate => 128 + 15,
             Signal::Hangup => 128 + 1,
         };
-        progress.suspend(|| {
-            if !quiet {
-                crate::output::warn(&format!("interrupted: {}", tally.sentence()));
-            }
-        });
+        progress.clear();
+        if !quiet {
+            crate::output::warn(&format!("interrupted: {}", tally.sentence()));
+        }
         std::process::exit(code);
     });
 }

@@ -74,8 +74,10 @@ fn similar(name: &str, names: &[String]) -> Option<String> {
     if names.contains(&results) {
         return Some(results);
     }
+    // It may have been made since it was missed.
+    let names = names.iter().filter(|other| *other != name);
     let likeness = |other: &&String| strsim::jaro_winkler(name, other);
-    let best = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(&best) > 0.8).then(|| best.clone())
 }
 

@@ -15,6 +15,7 @@ const DRAWS_A_SECOND: u8 = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
+    what: &'static str,
     started: Instant,
 }
 
@@ -32,12 +33,13 @@ impl Progress {
         if seen {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, started: Instant::now() }
+        Self { bar, what, started: Instant::now() }
     }
 
     /// There are `length` in all.
     pub(crate) fn set_length(&self, length: u64) {
         self.bar.set_length(length);
+        self.bar.set_message(self.what);
         self.bar.set_style(style(
             "{wide_bar:.cyan/dim} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left",
         ));
@@ -45,6 +47,18 @@ impl Progress {
 
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
+    }
+
+    /// So many of them are known so far.
+    pub(crate) fn set_known(&self, known: u64) {
+        if self.bar.length().is_none() && !self.bar.is_hidden() {
+            self.bar.set_message(format!("of {} jobs done", grouped(known)));
+        }
+    }
+
+    /// Takes the bar away for good, without a word.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// Takes the bar away while `talk` writes.

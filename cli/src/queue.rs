@@ -162,7 +162,7 @@ pub(crate) fn why_jobs_wait(info: &QueueInfo) -> Option<String> {
     }
     if *ready > 0 && *subscribers == 0 {
         return Some(format!(
-            "no worker takes jobs of queue {name}. Try: ganger worker --queue {name} --handler echo"
+            "no worker takes jobs of queue {name}. Try: ganger worker --queue {name} --exec CMD"
         ));
     }
     if *ready == 0 && *leased == 0 && *delayed > 0 {

@@ -50,7 +50,8 @@ pub(crate) async fn run(args: SubmitArgs) -> Result {
     };
     let progress = Progress::new(show, if args.wait { "jobs done" } else { "jobs accepted" });
     let format = crate::output::Output::new(show).format;
-    let ended = Pump::new(client.clone(), plan, format, progress).run(batches).await;
+    let ended = Pump::new(client.clone(), plan, format, progress.clone()).run(batches).await;
+    progress.clear();
     client.close().await;
     ended
 }

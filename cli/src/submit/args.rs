@@ -17,13 +17,14 @@ Examples:
 
 Standard output has one id per job in the order of the input, as soon as the broker has accepted it.
 With --wait it has results instead:
-  plain    one line per job in the order of the input: its result, or an empty line where it has none
-           (the reason is on standard error)
-  ndjson   one object per job as it ends: {\"v\":1,\"line\":17,\"job\":\"…\",\"status\":\"done\",\"result\":\"…\"};
-           status is done, dead, cancelled or unknown, and bytes that are no UTF-8 are in result_base64
-  json     the same objects as one document: {\"v\":1,\"jobs\":[…]}
+  plain    one line per job in the order of the input: its result, or an empty line where
+           it has none (the reason is on standard error)
+  ndjson   one object per job as it ends, with line, job, status (done, dead, cancelled or
+           unknown) and result, or result_base64 for bytes that are no text
+  json     the same objects as one document
 
-Lines are read only as fast as the broker accepts them, so input of any length needs constant memory.";
+Lines are read only as fast as the broker accepts them, so input of any length needs
+constant memory.";
 
 /// What `ganger submit` takes.
 #[derive(Debug, Args)]
@@ -39,8 +40,8 @@ pub(crate) struct SubmitArgs {
     #[command(flatten)]
     pub(crate) options: OptionArgs,
 
-    /// What happens while the queue is full [default: wait for lines of standard input, refuse
-    /// otherwise]
+    /// While the queue is full, `wait` for room or `refuse` the jobs [default: wait for lines of
+    /// standard input, refuse otherwise]
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     pub(crate) when_full: Option<Full>,
 

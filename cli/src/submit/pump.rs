@@ -255,7 +255,9 @@ impl Pump {
                 if paused {
                     self.tell_paused();
                 }
-                if !self.plan.wait {
+                if self.plan.wait {
+                    self.progress.set_known(self.jobs);
+                } else {
                     self.show_ids();
                 }
             }
@@ -372,7 +374,6 @@ impl Pump {
 
     async fn timed_out(mut self) -> Result {
         self.flush().await?;
-        self.progress.suspend(|| ());
         Err(Failure::new(exit::TIMED_OUT, format!("timed out: {}", self.tally.sentence())))
     }
 

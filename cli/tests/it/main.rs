@@ -1,0 +1,13 @@
+//! The command as a process, against a broker and workers that are processes too.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, and the lint knows only tests"
+)]
+
+mod bulk;
+mod operate;
+mod results;
+mod submit;
+mod support;
+mod text;
