@@ -9,7 +9,7 @@ use event_listener::{Event, listener};
 use ganger_shared::response::Items;
 use ganger_shared::{Name, Request, RequestId, SubscriptionId};
 
-use crate::error::Error;
+use crate::error::{Error, ProtocolError};
 use crate::list::{Item, each_item};
 
 /// See the module.
@@ -67,16 +67,22 @@ impl Feed {
         }
     }
 
-    pub(crate) fn push(&self, start: u64, items: Vec<Items>) {
+    /// # Errors
+    /// More items than the window allows.
+    pub(crate) fn push(&self, start: u64, items: Vec<Items>) -> Result<(), ProtocolError> {
         let mut state = self.lock();
         let before = state.items.len();
+        let count: usize = items.iter().map(|run| run.block.count() as usize).sum();
+        if before + count > self.window as usize {
+            return Err(ProtocolError::Unexpected("it sent more items than were asked for"));
+        }
         state.items.extend(each_item(start, items));
-        let count = state.items.len() - before;
         if let Some(last) = state.items.back() {
             state.next = i64::try_from(last.index.saturating_add(1)).unwrap_or(i64::MAX);
         }
         drop(state);
         self.arrived.notify_additional(count);
+        Ok(())
     }
 
     pub(crate) fn is_open(&self) -> bool {

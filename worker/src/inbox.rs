@@ -9,7 +9,7 @@ use bytes::Bytes;
 use event_listener::{Event, listener};
 use ganger_shared::{Block, JobRange, LeaseRange, Name, Time};
 
-use crate::error::Error;
+use crate::error::{Error, ProtocolError};
 use crate::session::Held;
 
 /// What one Assign grants, or a part of it. All counts are equal.
@@ -96,6 +96,8 @@ pub(crate) struct Inbox {
 struct State {
     cut: Option<Cut>,
     runs: VecDeque<Leased>,
+    /// Jobs in all of these.
+    waiting: u32,
     ended: Option<Ended>,
 }
 
@@ -123,16 +125,23 @@ impl Inbox {
     }
 
     /// Takes in a run; says no once it has ended.
-    pub(crate) fn push(&self, run: Leased) -> bool {
-        let count = run.jobs.count as usize;
+    ///
+    /// # Errors
+    /// More jobs than the credit allows.
+    pub(crate) fn push(&self, run: Leased) -> Result<bool, ProtocolError> {
+        let count = run.jobs.count;
         let mut state = self.lock();
         if state.ended.is_some() {
-            return false;
+            return Ok(false);
+        }
+        state.waiting = state.waiting.saturating_add(count);
+        if state.waiting > self.credit {
+            return Err(ProtocolError::Unexpected("it sent more jobs than were asked for"));
         }
         state.runs.push_back(run);
         drop(state);
-        self.arrived.notify_additional(count);
-        true
+        self.arrived.notify_additional(count as usize);
+        Ok(true)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -144,6 +153,7 @@ impl Inbox {
         let mut state = self.lock();
         state.cut = None;
         state.runs.clear();
+        state.waiting = 0;
     }
 
     /// No more comes; what is there can still be taken.
@@ -198,6 +208,7 @@ impl Inbox {
     ) -> Option<Result<Option<Leased>, Error>> {
         let mut state = self.lock();
         if let Some(run) = take(&mut state) {
+            state.waiting -= run.jobs.count;
             return Some(Ok(Some(run)));
         }
         match &state.ended {
@@ -261,8 +272,8 @@ mod tests {
     fn jobs_taken_one_by_one_leave_the_rest_of_their_run() {
         ganger_rt::block_on(async {
             let inbox = Inbox::new(Name::new("q").unwrap(), 10);
-            assert!(inbox.push(run(10, &["a", "bb", "ccc"])));
-            assert!(inbox.push(run(20, &["d"])));
+            assert!(inbox.push(run(10, &["a", "bb", "ccc"])).unwrap());
+            assert!(inbox.push(run(20, &["d"])).unwrap());
             let one = inbox.next_one().await.unwrap().unwrap();
             assert_eq!(describe(&one), (10, 10, vec![b"a".to_vec()]));
             let rest = inbox.next_run().await.unwrap().unwrap();
@@ -275,10 +286,20 @@ mod tests {
     #[test]
     fn ended_inbox_gives_what_is_left_and_takes_nothing() {
         let inbox = Inbox::new(Name::new("q").unwrap(), 10);
-        assert!(inbox.push(run(1, &["a", "b"])));
+        assert!(inbox.push(run(1, &["a", "b"])).unwrap());
         let left = inbox.empty();
         assert_eq!(left.iter().map(describe).map(|(lease, ..)| lease).collect::<Vec<_>>(), [1]);
-        assert!(!inbox.push(run(3, &["c"])));
+        assert!(!inbox.push(run(3, &["c"])).unwrap());
         assert!(ganger_rt::block_on(inbox.next_one()).unwrap().is_none());
+    }
+
+    #[test]
+    fn more_jobs_than_the_credit_are_a_mistake_of_the_peer() {
+        let inbox = Inbox::new(Name::new("q").unwrap(), 2);
+        assert!(inbox.push(run(1, &["a"])).unwrap());
+        assert!(inbox.push(run(2, &["b"])).unwrap());
+        ganger_rt::block_on(inbox.next_one()).unwrap();
+        assert!(inbox.push(run(3, &["c"])).unwrap());
+        assert!(inbox.push(run(4, &["d"])).is_err());
     }
 }

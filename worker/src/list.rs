@@ -41,10 +41,10 @@ pub(crate) fn each_item(start: u64, runs: Vec<Items>) -> impl Iterator<Item = It
     let mut index = start;
     runs.into_iter().flat_map(move |run| {
         let first = index;
-        index += u64::from(run.block.count());
+        index = index.saturating_add(u64::from(run.block.count()));
         let parts: Vec<Bytes> = run.block.iter().collect();
         (0_u32..).zip(parts).map(move |(offset, bytes)| Item {
-            index: first + u64::from(offset),
+            index: first.saturating_add(u64::from(offset)),
             job: run.jobs.map(|jobs| jobs.part(offset, 1).first),
             bytes,
         })

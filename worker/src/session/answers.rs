@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, Response};
 
-use super::{Held, Listener, Session};
+use super::{Held, Link, Listener, Session};
 use crate::calls::Call;
 use crate::error::{Error, ProtocolError};
 use crate::inbox::Leased;
@@ -25,10 +25,11 @@ impl Session {
             | Response::Cancelled { request, .. }
             | Response::Admin { request, .. } => self.answered(request, response),
             Response::Finished { request, jobs, ending } => {
-                let mut state = self.lock();
-                let over = state.calls.get(&request).is_some_and(|call| call.ended(jobs, &ending));
-                if over {
-                    state.take(request);
+                let call = self.lock().take(request);
+                if let Some(call) = call
+                    && !call.ended(jobs, &ending)
+                {
+                    self.put_back(request, call);
                 }
             }
             Response::Assign {
@@ -55,8 +56,9 @@ impl Session {
                 drop(state);
                 let run =
                     Leased { held, attempt, jobs, handler, deadline, time_limit_ms, payloads };
+                let taken = inbox.map_or(Ok(false), |inbox| inbox.push(run))?;
                 // Nobody takes what comes for a subscription that has ended.
-                if inbox.is_none_or(|inbox| !inbox.push(run)) {
+                if !taken {
                     self.release(held);
                 }
             }
@@ -66,7 +68,7 @@ impl Session {
                     Some(Listener::Jobs(_)) | None => None,
                 };
                 if let Some(feed) = feed {
-                    feed.push(start, items);
+                    feed.push(start, items)?;
                 }
             }
             Response::Unsubscribed { subscription } => {
@@ -80,7 +82,9 @@ impl Session {
                 if state.held.contains(lease.0) {
                     state.told.insert(lease.0..lease.0.saturating_add(1));
                 }
-                if let Some(stop) = state.running.get(&lease) {
+                let running = state.running.get(&lease).map(Arc::clone);
+                drop(state);
+                if let Some(stop) = running {
                     stop.set(StopReason::Cancelled);
                 }
             }
@@ -107,12 +111,25 @@ impl Session {
                 state.release_held(settlement.leases);
             }
         }
-        let rest = call.answer.answer(response);
-        if let Some(answer) = rest {
-            state.keep(request, Call { request: None, answer });
-        }
         drop(state);
+        if let Some(answer) = call.answer.answer(response) {
+            self.put_back(request, Call { request: None, answer });
+        }
         self.room.notify(usize::MAX);
+    }
+
+    /// Keeps a call that has more to come. Callers are woken without the lock, and meanwhile the
+    /// session may have ended.
+    fn put_back(&self, request: RequestId, call: Call) {
+        let mut state = self.lock();
+        match &state.link {
+            Link::Ended(error) => {
+                let error = error.clone();
+                drop(state);
+                call.answer.fail(error);
+            }
+            Link::Up(_) | Link::Down => state.keep(request, call),
+        }
     }
 
     /// A follow that the broker refuses is known by the request that its frame carried.

@@ -1,5 +1,8 @@
 //! The connection under a session: up, down, and over for good.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ganger_rt::Outgoing;
 use ganger_shared::response::Terms;
 use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, limits};
@@ -7,7 +10,7 @@ use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, limits};
 use super::{Leave, Link, Listener, Outlet, Session, State, append};
 use crate::calls::Call;
 use crate::error::Error;
-use crate::stop::StopReason;
+use crate::stop::{Stop, StopReason};
 
 impl Session {
     /// What to tell the broker when a session is resumed.
@@ -34,7 +37,8 @@ impl Session {
         }
         state.terms = terms;
         state.send_gathered();
-        let lost = if resumed || !state.opened { Vec::new() } else { state.forget_leases() };
+        let forgotten = state.opened && !resumed;
+        let (lost, stopped) = if forgotten { state.forget_leases() } else { Default::default() };
         state.opened = true;
         for (list, pops) in &state.pops {
             let receipt = pops.confirmed();
@@ -46,13 +50,10 @@ impl Session {
             call.repeat(id, |frame| append(&out, frame));
         }
         // An Unsubscribe that was not answered has taken effect with the end of its connection.
-        state.listeners.retain(|_, listener| {
-            let wanted = listener.is_wanted();
-            if !wanted {
-                listener.end(None);
-            }
-            wanted
-        });
+        let (wanted, over): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut state.listeners)
+            .into_iter()
+            .partition(|(_, listener)| listener.is_wanted());
+        state.listeners = wanted;
         let listeners: Vec<_> =
             state.listeners.iter().map(|(&id, listener)| (id, listener.clone())).collect();
         for (id, listener) in listeners {
@@ -61,8 +62,14 @@ impl Session {
         }
         state.link = Link::Up(Outlet::new(out.clone()));
         drop(state);
+        for stop in stopped {
+            stop.set(StopReason::LeaseLost);
+        }
         for call in lost {
             call.fail_as_lost();
+        }
+        for listener in over.into_values() {
+            listener.end(None);
         }
         self.room.notify(usize::MAX);
         self.flusher.carry_out(Leave::Now(out));
@@ -107,14 +114,13 @@ impl Session {
 }
 
 impl State {
-    /// The broker does not know the session any more: what it had granted is lost.
-    fn forget_leases(&mut self) -> Vec<Call> {
+    /// The broker does not know the session any more: what it had granted is lost. Returns whom to
+    /// tell, without the lock.
+    fn forget_leases(&mut self) -> (Vec<Call>, Vec<Arc<Stop>>) {
         self.epoch += 1;
         self.held.clear();
         self.told.clear();
-        for stop in std::mem::take(&mut self.running).into_values() {
-            stop.set(StopReason::LeaseLost);
-        }
+        let running = std::mem::take(&mut self.running).into_values().collect();
         for listener in self.listeners.values() {
             if let Listener::Jobs(inbox) = listener {
                 inbox.clear();
@@ -122,6 +128,6 @@ impl State {
         }
         let settles: Vec<RequestId> =
             self.calls.iter().filter(|(_, call)| call.is_settle()).map(|(&id, _)| id).collect();
-        settles.into_iter().filter_map(|id| self.take(id)).collect()
+        (settles.into_iter().filter_map(|id| self.take(id)).collect(), running)
     }
 }
