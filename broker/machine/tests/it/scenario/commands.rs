@@ -418,7 +418,8 @@ impl World {
         let all: Vec<&str> = words.ordered.by_ref().collect();
         let mut settlements = Vec::new();
         for part in all.split(|word| *word == "&") {
-            words.ordered = part.to_vec().into_iter();
+            let part: Vec<&str> = part.to_vec();
+            words.ordered = part.into_iter();
             let leases = self.leases(words.next("leases")?)?;
             settlements.push(Settlement { leases, outcome: outcome(words)? });
             if let Some(word) = words.ordered.next() {

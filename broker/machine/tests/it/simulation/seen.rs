@@ -1,0 +1,82 @@
+//! Which interesting things have happened: a simulation that never gets there proves nothing.
+
+use std::collections::BTreeMap;
+
+use ganger_machine::Event;
+use ganger_machine::event::{Fault, StopCause, Verdict};
+use ganger_shared::DeathReason;
+
+/// What every run over many seeds must have met at least once.
+pub(super) const SOMETIMES: [&str; 25] = [
+    "resumed with leases held",
+    "a late settle refused",
+    "a repeated submit recognised",
+    "a submit waited for room",
+    "a full queue refused",
+    "a full list refused an append",
+    "a full list held jobs back",
+    "popped items came back",
+    "followed",
+    "leases fenced",
+    "leases released on resume",
+    "a job cancelled while it waited",
+    "a job cancelled while it ran",
+    "acked although told to stop",
+    "stopped by its deadline",
+    "time to live over",
+    "deadline over",
+    "retries used up",
+    "crashes used up",
+    "given up by its handler",
+    "a dead letter redriven",
+    "a worker crashed",
+    "the broker was restarted",
+    "the broker lost what was not durable",
+    "the clock jumped",
+];
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Seen {
+    pub(super) fn hit(&mut self, what: &'static str) {
+        assert!(SOMETIMES.contains(&what), "{what:?} is not in the list");
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (what, count) in &other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+    }
+
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        SOMETIMES.into_iter().filter(|what| !self.counts.contains_key(what)).collect()
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Stopping { cause: StopCause::Request, .. } => {
+                self.hit("a job cancelled while it ran");
+            }
+            Event::Stopping { cause: StopCause::Deadline, .. } => {
+                self.hit("stopped by its deadline")
+            }
+            Event::Redriven { .. } => self.hit("a dead letter redriven"),
+            Event::Ended { verdict: Verdict::Dead { reason, .. }, .. } => match reason {
+                DeathReason::Handler => self.hit("given up by its handler"),
+                DeathReason::RetriesUsedUp => self.hit("retries used up"),
+                DeathReason::CrashesUsedUp => self.hit("crashes used up"),
+                DeathReason::TimeToLive => self.hit("time to live over"),
+                DeathReason::Deadline => self.hit("deadline over"),
+                DeathReason::Policy => {}
+            },
+            Event::Ended { verdict: Verdict::Retried { fault: Fault::Worker, .. }, .. } => {
+                self.hit("a worker crashed");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,546 @@
+//! Time, links and faults; and the judgement at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ganger_machine::event::Verdict;
+use ganger_machine::{Command, Event};
+use ganger_shared::admin::{AdminVerb, DeadWhich, Pause};
+use ganger_shared::{Ending, Name, Request, RequestId, Response, SessionId, Time};
+
+use super::broker::{Broker, Connection, KEY};
+use super::client::{Client, Known};
+use super::plan::Plan;
+use super::record::{Item, List, State};
+use super::rng::Rng;
+use super::seen::Seen;
+
+/// Simulated milliseconds in which everything must have ended once nothing goes wrong any more.
+const DRAIN_MS: u64 = 120_000;
+
+/// The operator's session; it has no connection, and its answers are not read.
+const OPERATOR: SessionId = SessionId(0);
+
+/// What is due.
+#[derive(Debug)]
+enum Due {
+    /// A frame reaches the broker.
+    ToBroker(Connection, Request),
+    /// A frame reaches a client.
+    ToClient(Connection, Response),
+    /// The broker sees that a connection is gone.
+    BrokerNotices(Connection),
+    ClientNotices(Connection),
+    /// A client looks what there is to do.
+    Wake(usize),
+    Flushed,
+    Tick,
+    Fault,
+}
+
+#[derive(Debug)]
+struct Link {
+    client: usize,
+    session: SessionId,
+    /// When the last frame of each direction arrives: later ones do not overtake it.
+    up: u64,
+    down: u64,
+    cut: bool,
+}
+
+pub(super) struct World {
+    rng: Rng,
+    plan: Plan,
+    now: u64,
+    /// How far the broker's clock is ahead of the clients'.
+    skew: u64,
+    agenda: BTreeMap<(u64, u64), Due>,
+    serial: u64,
+    links: BTreeMap<Connection, Link>,
+    clients: Vec<Client>,
+    sessions: u64,
+    known: Known,
+    healed: bool,
+    flushing: bool,
+    tick_at: Option<u64>,
+    pub(super) broker: Broker,
+    pub(super) seen: Seen,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::new(&mut rng);
+        let now = 1_000_000;
+        let broker = Broker::new(plan.config(), Time::from_millis(now));
+        let mut world = Self {
+            rng,
+            plan,
+            now,
+            skew: 0,
+            agenda: BTreeMap::new(),
+            serial: 0,
+            links: BTreeMap::new(),
+            clients: Vec::new(),
+            sessions: 1,
+            known: Known::default(),
+            healed: false,
+            flushing: false,
+            tick_at: None,
+            broker,
+            seen: Seen::default(),
+        };
+        for index in 0..world.plan.clients {
+            let session = world.new_session();
+            world.clients.push(Client::new(session));
+            world.at(now + 1, Due::Wake(index));
+        }
+        world.at(now + 50, Due::Fault);
+        world
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions)
+    }
+
+    fn at(&mut self, time: u64, due: Due) {
+        self.serial += 1;
+        self.agenda.insert((time, self.serial), due);
+    }
+
+    fn broker_now(&self) -> Time {
+        Time::from_millis(self.now + self.skew)
+    }
+
+    /// The whole life: the faulty part, the mending, the end and the judgement.
+    pub(super) fn live(&mut self) {
+        let until = self.now + self.plan.faulty_ms;
+        self.run(until);
+        self.broker.compare_with_record(self.broker_now());
+        self.heal();
+        let until = self.now + DRAIN_MS;
+        while !self.is_drained() {
+            assert!(self.now < until, "not at rest after {DRAIN_MS} ms: {}", self.unrest());
+            self.run(self.now + 500);
+            for queue in self.plan.queues.clone() {
+                // Dead letters take room, and what waits for it must come in.
+                self.operate(AdminVerb::DeadPurge { which: DeadWhich::Queue(queue) });
+            }
+        }
+        self.confirm_everything();
+        self.judge();
+    }
+
+    fn run(&mut self, until: u64) {
+        while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= until) {
+            self.now = entry.key().0;
+            let due = entry.remove();
+            self.happen(due);
+        }
+        self.now = until;
+    }
+
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::ToBroker(connection, request) => self.deliver_to_broker(connection, request),
+            Due::ToClient(connection, response) => self.deliver_to_client(connection, response),
+            Due::BrokerNotices(connection) => {
+                let session = self.links[&connection].session;
+                if self.broker.connections.get(&session) == Some(&connection) {
+                    self.broker.connections.remove(&session);
+                    self.step(Command::Disconnected { session });
+                }
+            }
+            Due::ClientNotices(connection) => {
+                let client = &mut self.clients[self.links[&connection].client];
+                if client.connection == Some(connection) {
+                    client.disconnected();
+                }
+            }
+            Due::Wake(index) => self.wake(index),
+            Due::Flushed => {
+                self.flushing = false;
+                for (connection, response) in self.broker.flushed() {
+                    self.send_down(connection, response);
+                }
+            }
+            Due::Tick if self.tick_at == Some(self.now) => {
+                self.tick_at = None;
+                self.step(Command::Tick);
+            }
+            // An earlier one was asked for in the meantime.
+            Due::Tick => {}
+            Due::Fault => self.fault(),
+        }
+    }
+
+    // --- the network
+
+    fn deliver_to_broker(&mut self, connection: Connection, request: Request) {
+        let link = &self.links[&connection];
+        if link.cut {
+            return;
+        }
+        let session = link.session;
+        if let Request::Open { session, held, name } = request {
+            assert_eq!(self.broker.machine.judge_open(session, KEY), Ok(()));
+            if let Some(former) = self.broker.connections.insert(session, connection) {
+                self.cut(former);
+            }
+            self.step(Command::Open { session, key: KEY, held, name });
+        } else if self.broker.connections.get(&session) == Some(&connection) {
+            self.step(Command::Request { session, request });
+        }
+    }
+
+    fn deliver_to_client(&mut self, connection: Connection, response: Response) {
+        let link = &self.links[&connection];
+        let client = &mut self.clients[link.client];
+        if link.cut {
+            return;
+        }
+        client.inbox.push_back((connection, response));
+        if client.frozen_until <= self.now {
+            let client = link.client;
+            self.read_inbox(client);
+        }
+    }
+
+    fn read_inbox(&mut self, index: usize) {
+        while let Some((connection, response)) = self.clients[index].inbox.pop_front() {
+            let client = &mut self.clients[index];
+            if client.connection != Some(connection) {
+                continue;
+            }
+            let world = (&mut self.rng, &self.plan, &mut self.seen);
+            let frames = client.hear(self.now, response, &mut self.known, world);
+            self.send_up(index, frames);
+        }
+    }
+
+    fn send_up(&mut self, client: usize, frames: Vec<Request>) {
+        let Some(connection) = self.clients[client].connection else { return };
+        for frame in frames {
+            let arrives = self.arrival(connection, true);
+            self.at(arrives, Due::ToBroker(connection, frame));
+        }
+    }
+
+    fn send_down(&mut self, connection: Connection, response: Response) {
+        let arrives = self.arrival(connection, false);
+        self.at(arrives, Due::ToClient(connection, response));
+    }
+
+    /// When the next frame arrives; it may be the one at which the connection breaks.
+    fn arrival(&mut self, connection: Connection, up: bool) -> u64 {
+        let delay = self.rng.below(self.plan.delay_ms) + 1;
+        if !self.healed && self.rng.chance(self.plan.cuts) {
+            self.cut(connection);
+        }
+        let link = self.links.get_mut(&connection).unwrap();
+        let last = if up { &mut link.up } else { &mut link.down };
+        *last = (*last).max(self.now + delay);
+        *last
+    }
+
+    /// Everything on its way is lost, in both directions; either end notices in its own time.
+    fn cut(&mut self, connection: Connection) {
+        let link = self.links.get_mut(&connection).unwrap();
+        if core::mem::replace(&mut link.cut, true) {
+            return;
+        }
+        let notices = [Due::BrokerNotices(connection), Due::ClientNotices(connection)];
+        for due in notices {
+            let after = 1 + self.rng.below(self.plan.notice_ms);
+            self.at(self.now + after, due);
+        }
+    }
+
+    fn wake(&mut self, index: usize) {
+        let pause = 1 + self.rng.below(120);
+        let next = (self.now + pause).max(self.clients[index].frozen_until);
+        self.at(next, Due::Wake(index));
+        let client = &mut self.clients[index];
+        if client.frozen_until > self.now {
+            return;
+        }
+        self.read_inbox(index);
+        let client = &mut self.clients[index];
+        if client.connection.is_none() {
+            let connection = Connection(self.links.len() as u64);
+            let (up, down, session) = (0, 0, client.session);
+            let link = Link { client: index, session, up, down, cut: false };
+            self.links.insert(connection, link);
+            let open = client.open(connection);
+            return self.send_up(index, vec![open]);
+        }
+        let frames = client.wake(self.now, &mut self.rng, &self.plan, self.healed);
+        self.send_up(index, frames);
+    }
+
+    // --- the broker
+
+    fn step(&mut self, command: Command) {
+        let before = self.broker.journal.len();
+        let repeats = self.is_repeat(&command);
+        let opens = matches!(command, Command::Open { .. });
+        let (leaving, expelled) = self.broker.step(self.broker_now(), command);
+        if self.serial.is_multiple_of(16) {
+            self.broker.machine.check();
+        }
+        let events: Vec<Event> = self.broker.journal[before..].to_vec();
+        for event in &events {
+            self.seen.event(event);
+            if let Event::Ended { verdict, .. } = event {
+                match verdict {
+                    Verdict::Released { .. } if opens => self.seen.hit("leases released on resume"),
+                    Verdict::Cancelled => self.seen.hit("a job cancelled while it waited"),
+                    _ => {}
+                }
+            }
+        }
+        self.note_stopped_acks(&events);
+        for (connection, response) in leaving {
+            let accepted = matches!(response, Response::Accepted { .. });
+            if accepted && repeats {
+                self.seen.hit("a repeated submit recognised");
+            }
+            self.send_down(connection, response);
+        }
+        for connection in expelled {
+            self.cut(connection);
+        }
+        if !self.broker.is_flushed() && !self.flushing {
+            self.flushing = true;
+            let after = 1 + self.rng.below(self.plan.slow_disk_ms);
+            self.at(self.now + after, Due::Flushed);
+        }
+        if let Some(due) = self.broker.machine.next_deadline()
+            && due != Time::NEVER
+        {
+            let due = due.as_millis().saturating_sub(self.skew).max(self.now + 1);
+            if self.tick_at.is_none_or(|earlier| due < earlier) {
+                self.tick_at = Some(due);
+                self.at(due, Due::Tick);
+            }
+        }
+    }
+
+    fn is_repeat(&self, command: &Command) -> bool {
+        let Command::Request { session, request } = command else { return false };
+        let Request::Submit { first_seq, .. } = request else { return false };
+        let first = ganger_shared::JobId { session: *session, seq: *first_seq };
+        self.broker.record.jobs.contains_key(&first)
+    }
+
+    fn note_stopped_acks(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::Ended { jobs, verdict: Verdict::Acked { .. }, .. } = event else { continue };
+            let stopped = self.broker.journal.iter().rev().take(200).any(|earlier| {
+                matches!(earlier, Event::Stopping { jobs: stopping, .. } if stopping.contains(jobs.first))
+            });
+            if stopped {
+                self.seen.hit("acked although told to stop");
+            }
+        }
+    }
+
+    // --- the faults
+
+    fn fault(&mut self) {
+        if self.healed {
+            return;
+        }
+        let next = self.now + self.rng.between(50, 400);
+        self.at(next, Due::Fault);
+        let index = usize::try_from(self.rng.below(self.clients.len() as u64)).unwrap();
+        match self.rng.below(14) {
+            0 if self.plan.clock_jumps => {
+                self.skew += self.rng.below(8_000);
+                self.seen.hit("the clock jumped");
+                self.step(Command::Tick);
+            }
+            1 if self.plan.client_crashes => {
+                let session = self.new_session();
+                let gone = core::mem::replace(&mut self.clients[index], Client::new(session));
+                if let Some(connection) = gone.connection {
+                    self.cut(connection);
+                }
+            }
+            2 if self.plan.client_crashes => {
+                // It leaves in good order, and a new one comes.
+                self.send_up(index, vec![Request::Close]);
+                let session = self.new_session();
+                let gone = core::mem::replace(&mut self.clients[index], Client::new(session));
+                self.abandon(gone);
+            }
+            3 if self.plan.restarts && self.rng.chance(400) => self.restart(),
+            4 if self.plan.freezes => {
+                self.clients[index].frozen_until = self.now + self.rng.below(6_000);
+            }
+            5 if self.plan.operators => {
+                let queue = self.rng.pick(&self.plan.queues).clone();
+                let reason = String::new();
+                let pause = *self.rng.pick(&[Pause::Delivery, Pause::DeliveryAndSubmits]);
+                self.operate(AdminVerb::QueuePause { queue, pause, reason });
+            }
+            6 | 7 if self.plan.operators => {
+                let queue = self.rng.pick(&self.plan.queues).clone();
+                self.operate(AdminVerb::QueueResume { queue });
+            }
+            8 if self.plan.operators => {
+                let queue = self.rng.pick(&self.plan.queues).clone();
+                self.operate(AdminVerb::DeadRetry { which: DeadWhich::Queue(queue) });
+            }
+            9 if self.plan.operators && self.rng.chance(100) => {
+                let queue = self.rng.pick(&self.plan.queues).clone();
+                self.operate(AdminVerb::QueuePurge { queue });
+            }
+            _ => self.look_for_rare_states(),
+        }
+    }
+
+    /// A client that is gone: what is on its way to it reaches nobody.
+    fn abandon(&mut self, gone: Client) {
+        if let Some(connection) = gone.connection {
+            // After the Close, which is in front of the cut.
+            let link = &self.links[&connection];
+            let after = link.up.max(self.now) + 1;
+            self.at(after, Due::BrokerNotices(connection));
+        }
+    }
+
+    fn look_for_rare_states(&mut self) {
+        let now = self.broker_now();
+        for queue in self.plan.queues.clone() {
+            let show = AdminVerb::QueueShow { queue };
+            let answer = super::broker::ask(&mut self.broker.machine, now, show);
+            if let Some(ganger_shared::admin::AdminAnswer::Queue(info)) = answer {
+                if info.held_by_list.is_some() {
+                    self.seen.hit("a full list held jobs back");
+                }
+                if info.submits_waiting > 0 {
+                    self.seen.hit("a submit waited for room");
+                }
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        let kept = usize::try_from(self.rng.below(4)).unwrap();
+        let before = self.broker.journal.len();
+        self.broker.restart(self.plan.config(), self.broker_now(), kept);
+        self.seen.hit("the broker was restarted");
+        if self.broker.journal.len() < before {
+            self.seen.hit("the broker lost what was not durable");
+        }
+        let connections: Vec<Connection> = self.links.keys().copied().collect();
+        connections.into_iter().for_each(|connection| self.cut(connection));
+        self.step(Command::Tick);
+    }
+
+    fn operate(&mut self, verb: AdminVerb) {
+        let (key, held, name) = (KEY, Vec::new(), String::new());
+        self.step(Command::Open { session: OPERATOR, key, held, name });
+        let request = Request::Admin { request: RequestId(0), verb };
+        self.step(Command::Request { session: OPERATOR, request });
+    }
+
+    // --- the end
+
+    fn heal(&mut self) {
+        self.healed = true;
+        (self.plan.hangs, self.plan.cancels) = (false, false);
+        for client in &mut self.clients {
+            client.frozen_until = 0;
+        }
+        for queue in self.plan.queues.clone() {
+            self.operate(AdminVerb::QueueResume { queue });
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.broker.record.open().next().is_none()
+            && self.clients.iter().all(Client::is_done)
+            && self.broker.record.lists.iter().all(|(name, list)| self.is_taken(name, list))
+    }
+
+    /// Whether every item was popped by somebody; the last are confirmed afterwards.
+    fn is_taken(&self, name: &Name, list: &List) -> bool {
+        list.items.iter().zip(&list.removed).zip(0..).all(|((item, removed), index)| {
+            let shown = || (name.clone(), index, item.job, item.bytes.clone());
+            *removed || self.known.items.contains(&shown())
+        })
+    }
+
+    fn unrest(&self) -> String {
+        let open: Vec<_> = self.broker.record.open().take(5).collect();
+        let busy: Vec<_> = self.clients.iter().filter(|client| !client.is_done()).collect();
+        let items: Vec<usize> = self
+            .broker
+            .record
+            .lists
+            .values()
+            .map(|list| list.removed.iter().filter(|removed| !**removed).count())
+            .collect();
+        let busy: Vec<String> = busy.iter().map(|client| client.unrest()).collect();
+        format!("jobs {open:?}, clients {busy:#?}, items {items:?}")
+    }
+
+    fn confirm_everything(&mut self) {
+        for _ in 0..4 {
+            for index in 0..self.clients.len() {
+                let frames = self.clients[index].confirm_all();
+                self.send_up(index, frames);
+            }
+            self.run(self.now + 500);
+        }
+    }
+
+    /// What clients were told is what the journal says.
+    fn judge(&mut self) {
+        self.broker.machine.check();
+        let now = self.broker_now();
+        self.broker.compare_with_record(now);
+        self.broker.compare_with_replay(self.plan.config(), now);
+        let record = &self.broker.record;
+        for job in &self.known.accepted {
+            assert!(record.jobs.contains_key(job), "{job} was accepted and is lost");
+        }
+        for (lease, (job, output)) in &self.known.settled {
+            let found = record.jobs.get(job).map(|job| &job.state);
+            let expected = State::Acked { lease: *lease, output: output.clone() };
+            assert_eq!(found, Some(&expected), "{job} was acked");
+        }
+        for (lease, job) in &self.known.lost {
+            let by_it =
+                |state: &State| matches!(state, State::Acked { lease: l, .. } if l == lease);
+            assert!(!by_it(&record.jobs[job].state), "lease {lease} of {job} was not lost");
+        }
+        for (id, ending) in &self.known.finished {
+            let job = &record.jobs[id];
+            let alike = match (ending, &job.state) {
+                (Ending::Acked { outputs }, State::Acked { output, .. }) => {
+                    outputs.slices().next() == Some(output)
+                }
+                (Ending::Dead { .. }, _) => job.died,
+                (Ending::Cancelled, State::Cancelled) => true,
+                (Ending::Unknown, State::Forgotten) => true,
+                _ => false,
+            };
+            assert!(alike, "{id} was told to be {ending:?} and is {:?}", job.state);
+        }
+        for (name, index, job, bytes) in &self.known.items {
+            let item = &record.lists[name].items[usize::try_from(*index).unwrap()];
+            assert_eq!(item, &Item { job: *job, bytes: bytes.clone() }, "item {index} of {name}");
+        }
+        for (name, list) in &record.lists {
+            let left = list.removed.iter().filter(|removed| !**removed).count();
+            assert_eq!(left, 0, "items of {name} that were never confirmed");
+            let mut jobs = BTreeSet::new();
+            for item in &list.items {
+                assert!(item.job.is_none_or(|job| jobs.insert(job)), "{item:?} twice in {name}");
+            }
+        }
+    }
+}
