@@ -6,3 +6,4 @@
 
 mod scenario;
 mod simulation;
+mod tidy;
