@@ -7,3 +7,4 @@
 mod scenario;
 mod simulation;
 mod tidy;
+mod tidy;

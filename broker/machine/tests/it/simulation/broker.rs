@@ -87,8 +87,8 @@ impl Broker {
         self.durable == self.journal.len()
     }
 
-    /// The power fails, with all of the journal's durable part and the first `lost_from` of what
-    /// was not durable yet; a new process replays it.
+    /// The power fails: the durable part of the journal is left, and the first `kept_beyond` events
+    /// of what was not durable yet; a new process replays them.
     pub(super) fn restart(&mut self, config: Config, now: Time, kept_beyond: usize) {
         let kept = (self.durable + kept_beyond).min(self.journal.len());
         if kept == self.journal.len() {

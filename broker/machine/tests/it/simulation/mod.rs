@@ -42,9 +42,7 @@ impl Drop for OnPanic {
 fn live(seed: u64, seen: &mut Seen) -> blake3::Hash {
     let _on_panic = OnPanic(seed);
     let mut world = World::new(seed);
-
     world.live();
-
     seen.add(&world.seen);
     world.broker.hash.finalize()
 }
