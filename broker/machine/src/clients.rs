@@ -81,7 +81,7 @@ impl Machine {
         let kept: Vec<LeaseRange> =
             runs.iter().filter_map(|&run| self.runs[run].leases()).collect();
         let kept = joined(&kept);
-        let ended = held.iter().flat_map(|&leases| gaps(&kept, leases)).collect();
+        let ended = joined(held).into_iter().flat_map(|held| gaps(&kept, held)).collect();
         // Those that the session has settled are no news to it: it asks for the answer again.
         for leases in session.settled.without(ended) {
             out.send(id, Response::Fenced { leases });
@@ -107,7 +107,7 @@ impl Machine {
             let Some(leases) = self.runs[run].leases() else { continue };
             let (jobs, at) = (self.runs[run].jobs, self.now);
             let verdict = self.stopped(run).unwrap_or(Verdict::Released { until: at });
-            for (start, end) in gaps(&held, leases) {
+            for (start, end) in gaps(&held, (leases.first.0, leases.end())) {
                 let index = |lease: u64| {
                     u32::try_from(lease - leases.first.0).expect("within a run, counted in u32")
                 };
@@ -293,19 +293,19 @@ fn joined(ranges: &[LeaseRange]) -> Vec<(u64, u64)> {
     joined
 }
 
-/// The parts of `leases` that are in none of `held`, which are joined.
-fn gaps(held: &[(u64, u64)], leases: LeaseRange) -> Vec<(u64, u64)> {
+/// The parts of the leases `from .. to` that are in none of `held`, which are joined.
+fn gaps(held: &[(u64, u64)], (from, to): (u64, u64)) -> Vec<(u64, u64)> {
     let mut gaps = Vec::new();
-    let mut next = leases.first.0;
-    let first = held.partition_point(|&(_, end)| end <= next);
-    for &(start, end) in held[first..].iter().take_while(|(start, _)| *start < leases.end()) {
+    let mut next = from;
+    let first = held.partition_point(|&(_, end)| end <= from);
+    for &(start, end) in held[first..].iter().take_while(|(start, _)| *start < to) {
         if start > next {
             gaps.push((next, start));
         }
         next = end;
     }
-    if next < leases.end() {
-        gaps.push((next, leases.end()));
+    if next < to {
+        gaps.push((next, to));
     }
     gaps
 }
