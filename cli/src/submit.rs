@@ -1,7 +1,7 @@
 //! `ganger submit`: jobs from the command line or from standard input.
 //!
 //! How runs are sent and their ends collected is in [`pump`]; how lines become runs in
-//! [`lines`](crate::lines).
+//! [`crate::lines`].
 
 use std::io::{self, Read};
 use std::sync::Arc;
