@@ -7,4 +7,3 @@
 mod scenario;
 mod simulation;
 mod tidy;
-mod tidy;
