@@ -6,4 +6,5 @@
 
 mod scenario;
 mod simulation;
+mod small_world;
 mod tidy;

@@ -16,7 +16,7 @@ use super::record::{Record, State};
 pub(super) struct Connection(pub(super) u64);
 
 /// All clients have the same key.
-pub(super) const KEY: KeyId = KeyId([1; 8]);
+pub(crate) const KEY: KeyId = KeyId([1; 8]);
 
 pub(super) struct Broker {
     pub(super) machine: Machine,
@@ -122,35 +122,32 @@ impl Broker {
         }
         assert_eq!(found.len(), expected.len());
     }
+}
 
-    /// The record and the machine agree about every job.
-    pub(super) fn compare_with_record(&mut self, now: Time) {
-        let jobs: Vec<JobId> = self.record.jobs.keys().copied().collect();
-        for job in jobs {
-            let known = &self.record.jobs[&job];
-            let state = match ask(&mut self.machine, now, AdminVerb::JobShow { job }) {
-                Some(AdminAnswer::Jobs(found)) => found[0].state.clone(),
-                Some(other) => panic!("{other:?}"),
-                None => {
-                    assert_eq!(known.state, State::Forgotten, "{job} is not known any more");
-                    continue;
-                }
-            };
-            let alike = match (&known.state, &state) {
-                (State::Waiting, JobState::Ready | JobState::Delayed { .. })
-                | (State::Dead, JobState::Dead { .. })
-                | (State::Cancelled, JobState::Cancelled) => true,
-                (
-                    State::Leased { lease, session },
-                    JobState::Leased { lease: l, session: s, .. },
-                ) => lease == l && session == s,
-                (State::Acked { output, .. }, JobState::Acked { output_bytes }) => {
-                    output.len() as u64 == *output_bytes
-                }
-                _ => false,
-            };
-            assert!(alike, "{job} is {:?} on record and {state:?} in the machine", known.state);
-        }
+/// The record and the machine agree about every job.
+pub(crate) fn compare_with_record(machine: &mut Machine, record: &Record, now: Time) {
+    for (&job, known) in &record.jobs {
+        let state = match ask(machine, now, AdminVerb::JobShow { job }) {
+            Some(AdminAnswer::Jobs(found)) => found[0].state.clone(),
+            Some(other) => panic!("{other:?}"),
+            None => {
+                assert_eq!(known.state, State::Forgotten, "{job} is not known any more");
+                continue;
+            }
+        };
+        let alike = match (&known.state, &state) {
+            (State::Waiting, JobState::Ready | JobState::Delayed { .. })
+            | (State::Dead, JobState::Dead { .. })
+            | (State::Cancelled, JobState::Cancelled) => true,
+            (State::Leased { lease, session }, JobState::Leased { lease: l, session: s, .. }) => {
+                lease == l && session == s
+            }
+            (State::Acked { output, .. }, JobState::Acked { output_bytes }) => {
+                output.len() as u64 == *output_bytes
+            }
+            _ => false,
+        };
+        assert!(alike, "{job} is {:?} on record and {state:?} in the machine", known.state);
     }
 }
 
@@ -168,7 +165,7 @@ fn judge_assign(record: &Record, session: SessionId, response: &Response) {
 }
 
 /// Asks the machine as an operator does, on a session that leaves nothing behind.
-pub(super) fn ask(machine: &mut Machine, now: Time, verb: AdminVerb) -> Option<AdminAnswer> {
+pub(crate) fn ask(machine: &mut Machine, now: Time, verb: AdminVerb) -> Option<AdminAnswer> {
     let (session, request) = (SessionId(u64::MAX), RequestId(0));
     let mut out = Output::default();
     let open = Command::Open { session, key: KEY, held: Vec::new(), name: String::new() };

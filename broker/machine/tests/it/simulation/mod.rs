@@ -10,10 +10,10 @@
 //!      └───────────── responses, once what they promise is durable ◀───┘
 //! ```
 
-mod broker;
+pub(crate) mod broker;
 mod client;
 mod plan;
-mod record;
+pub(crate) mod record;
 mod rng;
 mod seen;
 mod world;

@@ -10,7 +10,7 @@ use ganger_shared::{JobId, JobRange, LeaseId, Name, ResultsTo, SessionId};
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     Waiting,
     Leased {
         lease: LeaseId,
@@ -27,46 +27,46 @@ pub(super) enum State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) results: Option<Name>,
-    pub(super) payload: Vec<u8>,
-    pub(super) state: State,
-    pub(super) attempts: u32,
-    pub(super) failures: u32,
-    pub(super) crashes: u32,
-    pub(super) retries: u32,
-    pub(super) crash_retries: u32,
+pub(crate) struct Job {
+    pub(crate) results: Option<Name>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) state: State,
+    pub(crate) attempts: u32,
+    pub(crate) failures: u32,
+    pub(crate) crashes: u32,
+    pub(crate) retries: u32,
+    pub(crate) crash_retries: u32,
     /// Whether it ever was a dead letter.
-    pub(super) died: bool,
+    pub(crate) died: bool,
 }
 
 /// An item, and the job whose result it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) job: Option<JobId>,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Item {
+    pub(crate) job: Option<JobId>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct List {
+pub(crate) struct List {
     /// Every item that was ever appended, by index.
-    pub(super) items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
     /// Which of them have left it for good.
-    pub(super) removed: Vec<bool>,
+    pub(crate) removed: Vec<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
-    pub(super) jobs: BTreeMap<JobId, Job>,
-    pub(super) lists: BTreeMap<Name, List>,
-    pub(super) last_lease: Option<LeaseId>,
+pub(crate) struct Record {
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) lists: BTreeMap<Name, List>,
+    pub(crate) last_lease: Option<LeaseId>,
     /// Who had which job under every lease there ever was.
-    pub(super) leases: BTreeMap<LeaseId, (JobId, SessionId)>,
+    pub(crate) leases: BTreeMap<LeaseId, (JobId, SessionId)>,
     appends: BTreeMap<(SessionId, u64), u32>,
 }
 
 impl Record {
-    pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut record = Self::default();
         for event in events {
             record.apply(event);
@@ -76,7 +76,7 @@ impl Record {
 
     /// # Panics
     /// If the event cannot follow on what is recorded.
-    pub(super) fn apply(&mut self, event: &Event) {
+    pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::QueueSet { .. } | Event::QueuePaused { .. } => {}
             Event::ListMade { list, .. } => drop(self.lists.entry(list.clone()).or_default()),
@@ -209,7 +209,7 @@ impl Record {
     }
 
     /// Jobs that have not ended.
-    pub(super) fn open(&self) -> impl Iterator<Item = (&JobId, &Job)> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&JobId, &Job)> {
         self.jobs
             .iter()
             .filter(|(_, job)| matches!(job.state, State::Waiting | State::Leased { .. }))

@@ -7,7 +7,7 @@ use ganger_machine::{Command, Event};
 use ganger_shared::admin::{AdminVerb, DeadWhich, Pause};
 use ganger_shared::{Ending, Name, Request, RequestId, Response, SessionId, Time};
 
-use super::broker::{Broker, Connection, KEY};
+use super::broker::{Broker, Connection, KEY, compare_with_record};
 use super::client::{Client, Known};
 use super::plan::Plan;
 use super::record::{Item, List, State};
@@ -116,7 +116,8 @@ impl World {
     pub(super) fn live(&mut self) {
         let until = self.now + self.plan.faulty_ms;
         self.run(until);
-        self.broker.compare_with_record(self.broker_now());
+        let now = self.broker_now();
+        compare_with_record(&mut self.broker.machine, &self.broker.record, now);
         self.heal();
         let until = self.now + DRAIN_MS;
         while !self.is_drained() {
@@ -501,7 +502,7 @@ impl World {
     fn judge(&mut self) {
         self.broker.machine.check();
         let now = self.broker_now();
-        self.broker.compare_with_record(now);
+        compare_with_record(&mut self.broker.machine, &self.broker.record, now);
         self.broker.compare_with_replay(self.plan.config(), now);
         let record = &self.broker.record;
         for job in &self.known.accepted {
