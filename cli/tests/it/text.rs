@@ -13,6 +13,11 @@ fn help_and_usage_errors_read_as_they_should() {
 }
 
 #[test]
+fn the_readme_shows_what_the_demonstration_says() {
+    trycmd::TestCases::new().default_bin_path(crate::support::GANGER).case("../README.md");
+}
+
+#[test]
 fn missing_broker_is_said_with_what_to_try() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
