@@ -5,34 +5,26 @@
 //!
 //! async-std's own executor stays unused on purpose. Its first use (`task::spawn`, `block_on`,
 //! `spawn_blocking` and, through it, resolving a host name) starts one thread for each core, and
-//! those threads take turns with ours at the reactor: an event they collect costs a thread switch
-//! before its task runs. Nothing below starts them.
+//! those threads are in the way of ours. Nothing below starts them. Nor does async-std keep a
+//! connection once it is made: reading and writing wait in `reactor`.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::net::SocketAddr;
 
 pub(crate) use async_std::future::timeout;
-use async_std::io::{Read, Write};
-pub(crate) use async_std::net::{TcpListener, TcpStream};
+pub(crate) use async_std::net::TcpListener;
+use async_std::net::TcpStream;
 pub(crate) use async_std::task::{sleep, yield_now};
 
-/// Reads what is there into `buf`, or waits for it.
-pub(crate) fn poll_read(
-    tcp: &TcpStream,
-    cx: &mut Context<'_>,
-    buf: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    let mut tcp = tcp;
-    Read::poll_read(Pin::new(&mut tcp), cx, buf)
+/// Waits for the next connection, which is then ours alone.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (tcp, peer) = listener.accept().await?;
+    Ok((tcp.try_into()?, peer))
 }
 
-/// Writes what fits into the socket, or waits for room.
-pub(crate) fn poll_write(
-    tcp: &TcpStream,
-    cx: &mut Context<'_>,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    let mut tcp = tcp;
-    Write::poll_write(Pin::new(&mut tcp), cx, bytes)
+/// Connects to `address`, and the connection is then ours alone.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<std::net::TcpStream> {
+    TcpStream::connect(address).await?.try_into()
 }

@@ -6,7 +6,10 @@
 //! Three rules hold everywhere:
 //!
 //! - **The caller's thread is the runtime.** A task that was [`spawn`]ed runs on a thread that is
-//!   inside [`block_on`]. A program with one such thread runs all its tasks there, one at a time.
+//!   inside [`block_on`], and that thread collects the events of all streams, also for whoever
+//!   awaits one in another executor: without such a thread nothing moves, and
+//!   [`drive_in_background`] makes one. A program with one such thread runs all its tasks there,
+//!   one at a time.
 //! - **Tasks are owned.** Dropping a [`Task`] stops it; whoever wants otherwise says
 //!   [`detach`](Task::detach).
 //! - **What says `try` or `flush` never waits**, and may be called from any thread.
@@ -35,15 +38,18 @@
 //! ```
 
 mod base;
+mod block;
 mod net;
 mod outgoing;
 mod pipe;
+mod reactor;
 mod signals;
 mod tasks;
 mod time;
 
+pub use block::block_on;
 pub use net::{Listener, Peer, Stream};
 pub use outgoing::Outgoing;
 pub use signals::{Signal, Signals};
-pub use tasks::{Task, block_on, drive_in_background, spawn, thread, unblock, yield_now};
+pub use tasks::{Task, drive_in_background, spawn, thread, unblock, yield_now};
 pub use time::{TimedOut, sleep, sleep_until, timeout};

@@ -5,14 +5,15 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::base::{self, TcpListener, TcpStream};
+use crate::base::{self, TcpListener};
+use crate::reactor::Socket;
 use crate::{pipe, timeout, unblock};
 
 /// Connections that the system may hold ready for [`Listener::accept`]: after a restart of the
@@ -70,8 +71,8 @@ impl Listener {
     /// A connection that was not returned is returned by the next call.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         loop {
-            match self.tcp.accept().await {
-                Ok((tcp, peer)) => return Ok((Stream::tcp(tcp, peer), peer)),
+            match base::accept(&self.tcp).await {
+                Ok((tcp, peer)) => return Ok((Stream::tcp(tcp, peer)?, peer)),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => return Err(error),
             }
@@ -111,7 +112,7 @@ pub struct Stream {
 enum Wire {
     /// The peer's address is kept, for the system forgets it when the connection ends.
     Tcp {
-        tcp: TcpStream,
+        tcp: Arc<Socket>,
         peer: SocketAddr,
     },
     Pipe(Arc<pipe::End>),
@@ -159,11 +160,11 @@ impl Stream {
         (stream(one), stream(other))
     }
 
-    fn tcp(tcp: TcpStream, peer: SocketAddr) -> Self {
+    fn tcp(tcp: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         // Frames are batched by us and must not wait for an acknowledgement of the ones before.
         // The only reason to fail is a connection that is already gone, which reading will say.
         let _ = tcp.set_nodelay(true);
-        Self { wire: Wire::Tcp { tcp, peer } }
+        Ok(Self { wire: Wire::Tcp { tcp: Arc::new(Socket::new(tcp)?), peer } })
     }
 
     /// Reads what is there, at least one byte, waiting for it; 0 means the end.
@@ -177,7 +178,7 @@ impl Stream {
     /// A dropped read took nothing.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| match &self.wire {
-            Wire::Tcp { tcp, .. } => base::poll_read(tcp, cx, buf),
+            Wire::Tcp { tcp, .. } => tcp.poll_read(cx, buf),
             Wire::Pipe(end) => end.poll_read(cx, buf),
         })
         .await
@@ -191,15 +192,7 @@ impl Stream {
     /// says otherwise.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.wire {
-            // Straight to the system, past the reactor: polling would leave a waker behind and so
-            // push out the one of a task that waits for room.
-            Wire::Tcp { tcp, .. } => loop {
-                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                match rustix::net::send(tcp, bytes, flags) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    done => return Ok(done?),
-                }
-            },
+            Wire::Tcp { tcp, .. } => tcp.try_write(bytes),
             Wire::Pipe(end) => end.try_write(bytes),
         }
     }
@@ -238,7 +231,7 @@ impl Stream {
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &self.wire {
-            Wire::Tcp { tcp, .. } => base::poll_write(tcp, cx, bytes),
+            Wire::Tcp { tcp, .. } => tcp.poll_write(cx, bytes),
             Wire::Pipe(end) => end.poll_write(cx, bytes),
         }
     }
@@ -251,7 +244,7 @@ impl Stream {
         match &self.wire {
             Wire::Tcp { tcp, .. } => {
                 // It fails only when the peer was faster.
-                let _ = tcp.shutdown(Shutdown::Both);
+                let _ = tcp.shutdown();
             }
             Wire::Pipe(end) => end.close(),
         }
@@ -269,8 +262,8 @@ impl Stream {
 async fn connect(address: &str) -> io::Result<Stream> {
     let mut last = None;
     for candidate in resolve(address).await? {
-        match TcpStream::connect(candidate).await {
-            Ok(tcp) => return Ok(Stream::tcp(tcp, candidate)),
+        match base::connect(candidate).await.and_then(|tcp| Stream::tcp(tcp, candidate)) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }
     }

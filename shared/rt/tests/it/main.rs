@@ -4,4 +4,5 @@ mod latency;
 mod net;
 mod outgoing;
 mod pipe;
+mod streams;
 mod tasks;
