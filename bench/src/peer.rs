@@ -104,7 +104,9 @@ pub(crate) trait Peer: Debug + Sync {
     fn locate(&self) -> Result<Program>;
 
     /// Whether this shape makes sense here.
-    fn has_shape(&self, shape: Shape) -> bool;
+    fn has_shape(&self, _shape: Shape) -> bool {
+        true
+    }
 
     /// Why it cannot promise this durability, if it cannot.
     fn lacks(&self, _durability: Durability) -> Option<&'static str> {

@@ -22,6 +22,7 @@ use crate::client::{Client, IntoName};
 use crate::ctx::{About, Ctx, States};
 use crate::error::{Error, sentence};
 use crate::stop::{Stop, StopReason};
+use crate::submit::millis;
 
 /// Why an attempt did not succeed, and what is to become of the job.
 ///
@@ -82,10 +83,6 @@ impl JobError {
             Self::Release { after } => Outcome::Release { delay_ms: millis(after) },
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<E: std::error::Error + 'static> From<E> for JobError {

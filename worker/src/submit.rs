@@ -288,7 +288,8 @@ impl<K> Submit<K> {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// As the wire has it; a span beyond its range is the longest.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::inbox::{Inbox, Leased};
 use crate::session::{Held, parts_that_fit};
 use crate::stop::Stop;
+use crate::submit::millis;
 
 /// Jobs of one queue, leased to this client as they come. Dropping it gives back what was not taken.
 ///
@@ -430,10 +431,6 @@ fn ack_or_dead(output: Bytes, bytes_max: usize) -> Outcome {
     }
     let message = format!("the output has {} bytes, the limit is {bytes_max}", output.len());
     Outcome::Dead { failure: Failure::new("output-too-large", &message) }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A settlement that was sent. Awaiting it tells whether it took effect; not awaiting it is fine.

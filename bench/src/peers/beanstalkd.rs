@@ -15,7 +15,7 @@ use crate::peer::{
     self, Client, Collector, Durability, Peer, Producer, Program, Site, Task, Worker,
 };
 use crate::roles::PATIENCE;
-use crate::shapes::{Shape, Style};
+use crate::shapes::Style;
 use crate::wire::{Input, Wire, is_timeout};
 
 const JOBS: &str = "jobs";
@@ -43,21 +43,6 @@ impl Peer for Beanstalkd {
 
     fn locate(&self) -> Result<Program> {
         peer::locate("beanstalkd", "-v", "beanstalkd")
-    }
-
-    fn has_shape(&self, shape: Shape) -> bool {
-        match shape {
-            Shape::Latency
-            | Shape::LatencyPlain
-            | Shape::Unbatched
-            | Shape::UnbatchedPipelined
-            | Shape::Best
-            | Shape::Enqueue
-            | Shape::Drain
-            | Shape::Memory
-            | Shape::MemorySingle
-            | Shape::Startup => true,
-        }
     }
 
     fn command(&self, program: &Program, site: &Site) -> Command {

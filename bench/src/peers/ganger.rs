@@ -26,7 +26,7 @@ use crate::peer::{
     Client, Collector, Durability, Peer, Producer, Program, Site, Step, Task, Worker,
 };
 use crate::roles::PATIENCE;
-use crate::shapes::{Shape, Style};
+use crate::shapes::Style;
 
 const QUEUE: &str = "bench";
 
@@ -57,21 +57,6 @@ impl Peer for Ganger {
         // The broker is a library too, and this program has it: no other file can be out of date.
         let version = format!("{}, the broker in this program", env!("CARGO_PKG_VERSION"));
         Ok(Program { path: std::env::current_exe()?, version })
-    }
-
-    fn has_shape(&self, shape: Shape) -> bool {
-        match shape {
-            Shape::Latency
-            | Shape::LatencyPlain
-            | Shape::Unbatched
-            | Shape::UnbatchedPipelined
-            | Shape::Best
-            | Shape::Enqueue
-            | Shape::Drain
-            | Shape::Memory
-            | Shape::MemorySingle
-            | Shape::Startup => true,
-        }
     }
 
     fn lacks(&self, durability: Durability) -> Option<&'static str> {

@@ -13,7 +13,7 @@ use crate::blocking;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{Client, Collector, Peer, Producer, Program, Site, Task, Worker};
-use crate::shapes::{Shape, Style};
+use crate::shapes::Style;
 use crate::wire::{Wire, is_timeout};
 
 const PENDING: &[u8] = b"pending";
@@ -38,10 +38,6 @@ impl Peer for RedisList {
 
     fn locate(&self) -> Result<Program> {
         resp::locate()
-    }
-
-    fn has_shape(&self, shape: Shape) -> bool {
-        resp::has_shape(shape)
     }
 
     fn command(&self, program: &Program, site: &Site) -> Command {

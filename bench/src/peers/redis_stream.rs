@@ -11,7 +11,7 @@ use super::resp::{self, RESULTS};
 use crate::blocking;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{Client, Collector, Peer, Producer, Program, Site, Task, Worker};
-use crate::shapes::{Shape, Style};
+use crate::shapes::Style;
 use crate::wire::Wire;
 
 const JOBS: &[u8] = b"jobs";
@@ -34,10 +34,6 @@ impl Peer for RedisStream {
 
     fn locate(&self) -> Result<Program> {
         resp::locate()
-    }
-
-    fn has_shape(&self, shape: Shape) -> bool {
-        resp::has_shape(shape)
     }
 
     fn command(&self, program: &Program, site: &Site) -> Command {

@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::peer::{self, Durability, Program, Site};
 use crate::roles::PATIENCE;
-use crate::shapes::Shape;
 use crate::wire::{Input, Wire};
 
 /// The list of results, in both ways.
@@ -28,22 +27,6 @@ pub(crate) enum Reply<'a> {
 /// Finds the server.
 pub(crate) fn locate() -> Result<Program> {
     peer::locate("redis-server", "--version", "redis-server")
-}
-
-/// Redis has every shape.
-pub(crate) fn has_shape(shape: Shape) -> bool {
-    match shape {
-        Shape::Latency
-        | Shape::LatencyPlain
-        | Shape::Unbatched
-        | Shape::UnbatchedPipelined
-        | Shape::Best
-        | Shape::Enqueue
-        | Shape::Drain
-        | Shape::Memory
-        | Shape::MemorySingle
-        | Shape::Startup => true,
-    }
 }
 
 /// Runs the server, without snapshots and without rewriting its log in the middle of a run.
