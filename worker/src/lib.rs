@@ -55,6 +55,7 @@ mod inbox;
 pub mod key_file;
 mod list;
 mod oneshot;
+mod pops;
 mod queue;
 mod ranges;
 mod session;

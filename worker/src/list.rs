@@ -1,17 +1,17 @@
 //! The proxy of a shared list: appended at the end, popped from the front, followed from anywhere.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_shared::response::Items;
 use ganger_shared::{Block, JobId, Name, Request, Response, SubscriptionId};
 
-use crate::calls::{Answered, unexpected};
+use crate::calls::unexpected;
 use crate::client::Client;
 use crate::error::Error;
 use crate::follow::Feed;
+use crate::pops::Popping;
 
 /// Items that a follow takes ahead: 1,024, some of which are read while others come.
 const WINDOW: u32 = 1_024;
@@ -178,18 +178,13 @@ impl List {
             max,
             wait_ms,
         });
-        self.finish(Popping { pops: &pops, receipt, answered: Some(answered) }).await
+        self.finish(pops.wait_for(receipt, answered)).await
     }
 
-    async fn finish(&self, mut popping: Popping<'_>) -> Result<Page, Error> {
-        let Some(answered) = &mut popping.answered else { return Err(unexpected()) };
-        let answer = answered.await;
-        popping.answered = None;
-        let receipt = popping.pops.arrived(popping.receipt);
-        let page = page(answer?)?;
-        let list = self.name.clone();
-        self.client.session().tell(&Request::Confirm { list, receipt });
-        Ok(page)
+    async fn finish(&self, popping: Popping<'_>) -> Result<Page, Error> {
+        let taken = page(popping.arrive().await?);
+        self.client.session().confirm_soon(&self.name);
+        taken
     }
 
     /// Reads items as they come, without taking them, from the index `start` on; a negative one counts
@@ -208,73 +203,6 @@ fn page(response: Response) -> Result<Page, Error> {
             Ok(Page { items: each_item(start, items).collect(), length })
         }
         _ => Err(unexpected()),
-    }
-}
-
-/// The pops of one list in one session.
-#[derive(Debug, Default)]
-pub(crate) struct Pops {
-    state: Mutex<PopState>,
-}
-
-#[derive(Debug, Default)]
-struct PopState {
-    /// The last receipt that was used.
-    last: u64,
-    /// Receipts up to this one have arrived.
-    confirmed: u64,
-    /// Receipts above `confirmed` that have arrived, where an earlier one has not.
-    early: BTreeSet<u64>,
-    /// Receipts and answers of pops whose callers have gone away; the next callers take them.
-    orphans: VecDeque<(u64, Answered)>,
-}
-
-impl Pops {
-    fn lock(&self) -> MutexGuard<'_, PopState> {
-        self.state.lock().expect("nothing that runs under this lock panics")
-    }
-
-    fn next(&self) -> (u64, u64) {
-        let mut state = self.lock();
-        state.last += 1;
-        (state.last, state.confirmed)
-    }
-
-    /// Receipts up to this one have arrived.
-    pub(crate) fn confirmed(&self) -> u64 {
-        self.lock().confirmed
-    }
-
-    fn orphan(&self) -> Option<Popping<'_>> {
-        let (receipt, answered) = self.lock().orphans.pop_front()?;
-        Some(Popping { pops: self, receipt, answered: Some(answered) })
-    }
-
-    /// The answer to `receipt` has come. Returns up to where every one has.
-    fn arrived(&self, receipt: u64) -> u64 {
-        let mut state = self.lock();
-        state.early.insert(receipt);
-        while state.early.first() == Some(&(state.confirmed + 1)) {
-            state.early.pop_first();
-            state.confirmed += 1;
-        }
-        state.confirmed
-    }
-}
-
-/// A pop under way; one that is dropped is kept for the next caller.
-#[derive(Debug)]
-struct Popping<'a> {
-    pops: &'a Pops,
-    receipt: u64,
-    answered: Option<Answered>,
-}
-
-impl Drop for Popping<'_> {
-    fn drop(&mut self) {
-        if let Some(answered) = self.answered.take() {
-            self.pops.lock().orphans.push_back((self.receipt, answered));
-        }
     }
 }
 

@@ -9,7 +9,7 @@ mod flush;
 mod leases;
 mod link;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use event_listener::{Event, listener};
@@ -28,8 +28,8 @@ use crate::endings::Collector;
 use crate::error::Error;
 use crate::follow::Feed;
 use crate::inbox::Inbox;
-use crate::list::Pops;
 use crate::oneshot;
+use crate::pops::Pops;
 use crate::ranges::RangeSet;
 use crate::stop::Stop;
 
@@ -72,6 +72,8 @@ struct State {
     listeners: BTreeMap<SubscriptionId, Listener>,
     /// Receipts of the lists that were popped.
     pops: BTreeMap<Name, Arc<Pops>>,
+    /// Lists whose items have come since the broker was told of any.
+    popped: BTreeSet<Name>,
     /// Leases that the broker has not said to be over.
     held: RangeSet,
     /// Running handlers to be told when their job is to stop.
@@ -117,6 +119,7 @@ impl Session {
             gathered: Gathered::default(),
             listeners: BTreeMap::new(),
             pops: BTreeMap::new(),
+            popped: BTreeSet::new(),
             held: RangeSet::default(),
             running: BTreeMap::new(),
             told: RangeSet::default(),
@@ -285,6 +288,14 @@ impl Session {
         }
     }
 
+    /// Tells the broker that popped items have come; unless the caller, who is about to go on, pops
+    /// again first.
+    pub(crate) fn confirm_soon(&self, list: &Name) {
+        if self.lock().popped.insert(list.clone()) {
+            self.flusher.carry_out(Leave::Together);
+        }
+    }
+
     /// The largest output that one lease may have.
     pub(crate) fn output_bytes_max(&self) -> usize {
         self.lock().terms.payload_bytes_max as usize
@@ -321,6 +332,7 @@ impl State {
     /// Queues a frame that is to leave at once.
     fn send(&mut self, frame: &Request) -> Leave {
         self.send_gathered();
+        self.send_confirms();
         match self.outgoing() {
             Some(out) => {
                 append(out, frame);
@@ -340,6 +352,17 @@ impl State {
             append(out, frame);
         }
         leave
+    }
+
+    /// Queues what the broker does not know of popped items. Where there is no connection, the next
+    /// one begins with it.
+    fn send_confirms(&mut self) {
+        for list in std::mem::take(&mut self.popped) {
+            let receipt = self.pops.get(&list).and_then(|pops| pops.untold());
+            if let (Some(receipt), Some(out)) = (receipt, self.outgoing()) {
+                append(out, &Request::Confirm { list, receipt });
+            }
+        }
     }
 
     fn leave_with_others(&mut self) -> Leave {

@@ -84,7 +84,11 @@ impl Session {
     pub(crate) async fn flush_together(&self, out: Outgoing) {
         loop {
             while self.flusher.asked.swap(false, Ordering::AcqRel) {
-                self.lock().send_gathered();
+                {
+                    let mut state = self.lock();
+                    state.send_gathered();
+                    state.send_confirms();
+                }
                 if out.flush().is_err() {
                     return;
                 }

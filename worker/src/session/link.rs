@@ -40,6 +40,7 @@ impl Session {
         let forgotten = state.opened && !resumed;
         let (lost, stopped) = if forgotten { state.forget_leases() } else { Default::default() };
         state.opened = true;
+        state.popped.clear();
         for (list, pops) in &state.pops {
             let receipt = pops.confirmed();
             if receipt > 0 {

@@ -9,7 +9,7 @@ use ganger_shared::codec::{FrameBuffer, decode, encode};
 use ganger_shared::handshake::{BrokerChallenge, Handshake};
 use ganger_shared::key::Key;
 use ganger_shared::limits::FRAME_BYTES_MAX;
-use ganger_shared::response::Terms;
+use ganger_shared::response::{Items, Terms};
 use ganger_shared::{
     Block, JobId, JobRange, LeaseId, LeaseRange, Name, Request, Response, SessionId,
     SubscriptionId, Time,
@@ -361,6 +361,47 @@ fn run_for_a_subscription_that_has_ended_is_given_back() {
             assert!(subscription.pull().await.unwrap().is_none());
             // Stays until the script is through and its end of the connection is gone.
             assert!(client.list("l").unwrap().len().await.is_err());
+        },
+    );
+}
+
+#[test]
+fn pop_confirms_the_one_before_and_only_the_last_needs_a_frame_of_its_own() {
+    scripted(
+        |accepted, key| async move {
+            let mut peer = Peer::new(accepted.recv().await.unwrap());
+            peer.greet(&key).await;
+            peer.opened(false, 60_000).await;
+            let items = |request, start| Response::Items {
+                request,
+                start,
+                length: 0,
+                items: vec![Items { jobs: None, block: Block::one("x") }],
+            };
+            for already in [0, 1] {
+                let pop = peer.request().await;
+                let Some(Request::Pop { request, receipt, confirmed, .. }) = pop else {
+                    panic!("{pop:?}")
+                };
+                assert_eq!((receipt, confirmed), (already + 1, already));
+                peer.say(&items(request, already)).await;
+            }
+            let last = peer.request().await;
+            assert!(matches!(last, Some(Request::Confirm { receipt: 2, .. })), "{last:?}");
+            let end = peer.request().await;
+            assert!(matches!(end, Some(Request::Range { .. })), "{end:?}");
+            let reason = "that was all".to_owned();
+            peer.say(&Response::Goodbye { reason, come_back: false }).await;
+            while peer.request().await.is_some() {}
+        },
+        |client| async move {
+            let list = client.list("l").unwrap();
+            for index in 0..2 {
+                assert_eq!(list.pop(1, Duration::ZERO).await.unwrap().items[0].index, index);
+            }
+            // Lets the session's own task have its turn, as any wait does.
+            ganger_rt::yield_now().await;
+            assert!(list.len().await.is_err());
         },
     );
 }

@@ -1,0 +1,111 @@
+//! Receipts of popped items: what has arrived here, and how much of that the broker was told.
+//!
+//! Not the frames: [`crate::list`] asks for items, and the session says that they have come.
+//!
+//! The broker keeps what was popped until its receipt is confirmed, for the answer may be lost with
+//! the connection. The next Pop confirms all before it, so somebody who pops again and again sends
+//! nothing else; only where no Pop follows, a frame of its own does it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use ganger_shared::Response;
+
+use crate::calls::{Answered, unexpected};
+use crate::error::Error;
+
+/// The pops of one list in one session.
+#[derive(Debug, Default)]
+pub(crate) struct Pops {
+    state: Mutex<PopState>,
+}
+
+#[derive(Debug, Default)]
+struct PopState {
+    /// The last receipt that was used.
+    last: u64,
+    /// Receipts up to this one have arrived.
+    confirmed: u64,
+    /// Receipts up to this one the broker was told to have arrived. Never above `confirmed`.
+    told: u64,
+    /// Receipts above `confirmed` that have arrived, where an earlier one has not.
+    early: BTreeSet<u64>,
+    /// Receipts and answers of pops whose callers have gone away; the next callers take them.
+    orphans: VecDeque<(u64, Answered)>,
+}
+
+impl Pops {
+    fn lock(&self) -> MutexGuard<'_, PopState> {
+        self.state.lock().expect("nothing that runs under this lock panics")
+    }
+
+    /// The receipt of another Pop, and the one that it confirms.
+    pub(crate) fn next(&self) -> (u64, u64) {
+        let mut state = self.lock();
+        state.last += 1;
+        state.told = state.confirmed;
+        (state.last, state.told)
+    }
+
+    /// What the broker is to be told, if it does not know it from a Pop.
+    pub(crate) fn untold(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if state.told == state.confirmed {
+            return None;
+        }
+        state.told = state.confirmed;
+        Some(state.told)
+    }
+
+    /// Receipts up to this one have arrived.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.lock().confirmed
+    }
+
+    pub(crate) const fn wait_for(&self, receipt: u64, answered: Answered) -> Popping<'_> {
+        Popping { pops: self, receipt, answered: Some(answered) }
+    }
+
+    /// A pop whose caller has gone away.
+    pub(crate) fn orphan(&self) -> Option<Popping<'_>> {
+        let (receipt, answered) = self.lock().orphans.pop_front()?;
+        Some(self.wait_for(receipt, answered))
+    }
+
+    /// The answer to `receipt` has come.
+    fn arrived(&self, receipt: u64) {
+        let mut state = self.lock();
+        state.early.insert(receipt);
+        while state.early.first() == Some(&(state.confirmed + 1)) {
+            state.early.pop_first();
+            state.confirmed += 1;
+        }
+    }
+}
+
+/// A pop under way; one that is dropped is kept for the next caller.
+#[derive(Debug)]
+pub(crate) struct Popping<'a> {
+    pops: &'a Pops,
+    receipt: u64,
+    answered: Option<Answered>,
+}
+
+impl Popping<'_> {
+    /// Waits for the answer.
+    pub(crate) async fn arrive(mut self) -> Result<Response, Error> {
+        let Some(answered) = &mut self.answered else { return Err(unexpected()) };
+        let answer = answered.await;
+        self.answered = None;
+        self.pops.arrived(self.receipt);
+        answer
+    }
+}
+
+impl Drop for Popping<'_> {
+    fn drop(&mut self) {
+        if let Some(answered) = self.answered.take() {
+            self.pops.lock().orphans.push_back((self.receipt, answered));
+        }
+    }
+}
