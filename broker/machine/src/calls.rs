@@ -214,8 +214,8 @@ impl Machine {
                 pop.receipt, pop.confirmed
             )));
         }
+        self.judge_pop(session, &pop)?;
         let list = self.list_for_use(&pop.list, out)?;
-        self.judge_pop(session, list, &pop)?;
         self.confirm(session, list, pop.confirmed, out);
         let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
         let mine = holder.popped.get(&list);
@@ -242,17 +242,30 @@ impl Machine {
         Ok(())
     }
 
-    fn judge_pop(&self, session: SessionId, list: ListKey, pop: &Pop) -> Result<(), Rejection> {
+    fn judge_pop(&self, session: SessionId, pop: &Pop) -> Result<(), Rejection> {
         let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
+        let waits = |&list| holder.pops.contains_key(&(list, pop.receipt));
         // Two answers under one receipt would be one too many to confirm.
-        if holder.pops.contains_key(&(list, pop.receipt)) {
+        if self.list_names.get(&pop.list).is_some_and(waits) {
             return Err(Rejection::Conflict(format!(
                 "a pop of list {} with receipt {} waits already",
                 pop.list, pop.receipt
             )));
         }
+        self.judge_calls(session, None)
+    }
+
+    /// Whether the session may have one more subscription, follow or waiting pop; one that takes the
+    /// place of `replaced` is no more.
+    pub(crate) fn judge_calls(
+        &self,
+        session: SessionId,
+        replaced: Option<SubscriptionId>,
+    ) -> Result<(), Rejection> {
+        let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
+        let replaces = replaced.is_some_and(|number| holder.has_call(number));
         let limit = self.config.calls_per_session_max;
-        if holder.is_busy(limit) {
+        if holder.calls() - usize::from(replaces) >= limit {
             let what = "subscriptions, follows and waiting pops of one session".to_owned();
             return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
@@ -398,11 +411,7 @@ impl Machine {
         window: u32,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        let limit = self.config.calls_per_session_max;
-        if self.sessions.get(&session).is_some_and(|holder| holder.is_busy(limit)) {
-            let what = "subscriptions, follows and waiting pops of one session".to_owned();
-            return Err(Rejection::TooMany { what, limit: limit as u64 });
-        }
+        self.judge_calls(session, Some(subscription))?;
         let list = self.list_for_use(name, out)?;
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };

@@ -98,7 +98,8 @@ impl Machine {
         credit: u32,
         out: &mut Output,
     ) {
-        let queue = match self.queue_for_use(queue, out) {
+        let judged = self.judge_calls(session, Some(subscription));
+        let queue = match judged.and_then(|()| self.queue_for_use(queue, out)) {
             Ok(queue) => queue,
             Err(rejection) => {
                 let reason = format!("subscription to queue {queue}: {rejection}");
@@ -106,12 +107,7 @@ impl Machine {
             }
         };
         self.unsubscribe(session, subscription);
-        let limit = self.config.calls_per_session_max;
         let Some(holder) = self.sessions.get_mut(&session) else { return };
-        if holder.is_busy(limit) {
-            let reason = format!("more than {limit} subscriptions, follows and waiting pops");
-            return self.expel(session, reason, out);
-        }
         holder.subscriptions.insert(subscription, Subscription { queue, credit, turn: None });
         self.queues[queue.0].subscribers += 1;
         // Leases that the session kept over a broken connection count against the credit.

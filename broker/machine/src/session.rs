@@ -108,9 +108,14 @@ impl Session {
         found.credit.saturating_sub(self.leased.get(&subscription).copied().unwrap_or(0))
     }
 
-    /// Whether it has as many subscriptions, follows and waiting pops as it may have.
-    pub(crate) fn is_busy(&self, calls_max: usize) -> bool {
-        self.subscriptions.len() + self.follows.len() + self.pops.len() >= calls_max
+    /// Its subscriptions, follows and waiting pops.
+    pub(crate) fn calls(&self) -> usize {
+        self.subscriptions.len() + self.follows.len() + self.pops.len()
+    }
+
+    /// Whether it has a subscription or follow of this number.
+    pub(crate) fn has_call(&self, number: SubscriptionId) -> bool {
+        self.subscriptions.contains_key(&number) || self.follows.contains_key(&number)
     }
 }
 
