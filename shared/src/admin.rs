@@ -106,7 +106,8 @@ pub enum AdminVerb {
         /// How many at most.
         count: u32,
     },
-    /// Puts dead letters back into their queue as if they had not been tried. Answered by Done.
+    /// Puts dead letters back into their queue as if they were submitted then and had not been
+    /// tried; a deadline that has passed is lifted. Answered by Done.
     DeadRetry {
         /// Which.
         which: DeadWhich,

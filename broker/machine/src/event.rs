@@ -140,7 +140,8 @@ pub enum Event {
         /// How.
         verdict: Verdict,
     },
-    /// Dead letters went back into their queue, their counts at zero.
+    /// Dead letters went back into their queue: their counts are zero, their time to live starts
+    /// anew, and a deadline that has passed is lifted.
     Redriven {
         /// When.
         at: Time,
