@@ -28,7 +28,8 @@ pub struct QueueSettings {
     pub jobs_max: u64,
     /// Their payloads together, in bytes, at most.
     pub bytes_max: u64,
-    /// How long a lease lasts without a sign of life of its session, in milliseconds.
+    /// How long a lease lasts without a sign of life of its session, in milliseconds. A change holds
+    /// for leases that are granted or extended after it.
     pub lease_ms: u64,
     /// Kinds of failure that are never retried; at most 64.
     #[serde(deserialize_with = "bounded::vec::<_, _, DEAD_ON_MAX>")]

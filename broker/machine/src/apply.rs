@@ -24,7 +24,12 @@ impl Machine {
         match event {
             Event::QueueSet { queue, settings } => {
                 if let Some(&key) = self.queue_names.get(&queue) {
-                    self.queues[key.0].settings = settings;
+                    let queue = &mut self.queues[key.0];
+                    let has_new_length = queue.settings.lease_ms != settings.lease_ms;
+                    queue.settings = settings;
+                    if has_new_length {
+                        self.change_lengths();
+                    }
                     self.admit_waiting(key, out);
                 } else {
                     let key = QueueKey(self.queues.len());
@@ -226,13 +231,20 @@ impl Machine {
     ) {
         let first = self.runs[key].jobs.first.seq - first_seq + leases.first.0;
         let first = ganger_shared::LeaseId(first);
+        let length_ms = self.queues[self.runs[key].queue.0].settings.lease_ms;
         self.change(key, |run| {
             run.attempts += 1;
-            let lease =
-                Lease { first, session, subscription, since: at, stopping: None, progress: None };
-            run.phase = Phase::Leased(lease);
+            run.phase = Phase::Leased(Lease {
+                first,
+                session,
+                subscription,
+                since: at,
+                length_ms,
+                stopping: None,
+                progress: None,
+            });
         });
-        self.watch_silence(session, self.queues[self.runs[key].queue.0].settings.lease_ms);
+        self.watch_silence(session, length_ms);
         let run = &self.runs[key];
         let assign = Response::Assign {
             subscription,

@@ -7,7 +7,7 @@ use ganger_shared::{Failure, LeaseRange, Rejection, Response, SessionId, Subscri
 use crate::event::{Event, Verdict};
 use crate::machine::Machine;
 use crate::output::Output;
-use crate::run::RunKey;
+use crate::run::{Phase, RunKey};
 use crate::session::{Connection, Session};
 use crate::timer::Timer;
 
@@ -47,17 +47,12 @@ impl Machine {
             self.disconnected(id, out);
             self.unset_connection_timer(id);
         }
-        let now = self.now;
-        let used = self.numbers_used(id);
-        let session = self
-            .sessions
-            .entry(id)
-            .or_insert_with(|| Session::new(key, Connection::Open, now, used));
+        let (now, used) = (self.now, self.numbers_used(id));
+        let new = || Session::new(key, Connection::Open, now, used);
+        let session = self.sessions.entry(id).or_insert_with(new);
         session.connection = Connection::Open;
         session.connections += 1;
         session.name = name;
-        session.seen = now;
-        session.silent = false;
         let opened = Response::Opened {
             resumed,
             next_seq: session.numbers.next(),
@@ -69,6 +64,7 @@ impl Machine {
             },
         };
         out.send(id, opened);
+        self.sign_of_life(id);
         self.release_unheld(id, held, out);
         self.tell_missed(id, held, out);
     }
@@ -171,8 +167,33 @@ impl Machine {
     pub(crate) fn sign_of_life(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.seen = self.now;
-        if core::mem::take(&mut session.silent) {
+        let (silent, has_old_lengths) = (session.silent, session.has_old_lengths);
+        (session.silent, session.has_old_lengths) = (false, false);
+        if silent {
             self.update_turns(id);
+        }
+        if has_old_lengths {
+            self.renew_lengths(id);
+        }
+    }
+
+    /// The leases of some queue have another length from their next extension on.
+    pub(crate) fn change_lengths(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.has_old_lengths = !session.leases.is_empty();
+        }
+    }
+
+    /// Gives the leases of a session, which are just extended, the length that their queues have.
+    fn renew_lengths(&mut self, id: SessionId) {
+        for key in self.runs_leased_to(id) {
+            let run = &mut self.runs[key];
+            if let Phase::Leased(lease) = &mut run.phase {
+                lease.length_ms = self.queues[run.queue.0].settings.lease_ms;
+            }
+            // A shorter one may end before the next check; a check that is too early does no harm.
+            let until = self.lease_until(key);
+            self.check_silence_at(id, until);
         }
     }
 
@@ -273,9 +294,9 @@ impl Machine {
     /// When the leases of a run end without a further sign of life.
     pub(crate) fn lease_until(&self, key: RunKey) -> Time {
         let run = &self.runs[key];
-        let crate::run::Phase::Leased(lease) = &run.phase else { return self.now };
+        let Phase::Leased(lease) = &run.phase else { return self.now };
         let seen = self.sessions.get(&lease.session).map_or(Time::ZERO, |session| session.seen);
-        seen.max(lease.since).plus_millis(self.queues[run.queue.0].settings.lease_ms)
+        seen.max(lease.since).plus_millis(lease.length_ms)
     }
 }
 

@@ -83,6 +83,9 @@ pub(crate) struct Lease {
     pub(crate) session: SessionId,
     pub(crate) subscription: SubscriptionId,
     pub(crate) since: Time,
+    /// How long it lasts without a sign of life: as its queue had it when it was granted or, later,
+    /// extended.
+    pub(crate) length_ms: u64,
     /// Set once the worker was told to stop: why, and when the leases end.
     pub(crate) stopping: Option<(StopCause, Time)>,
     /// What the handler last said; on runs of one job only.

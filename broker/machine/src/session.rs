@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) seen: Time,
     /// Its leases have expired, and it gets no more before its next sign of life.
     pub(crate) silent: bool,
+    /// Leases that it holds may get another length when they are extended next.
+    pub(crate) has_old_lengths: bool,
     pub(crate) numbers: Numbers,
     /// The first lease of each run that it holds.
     pub(crate) leases: BTreeSet<LeaseId>,
@@ -81,6 +83,7 @@ impl Session {
             connections: 0,
             seen: now,
             silent: false,
+            has_old_lengths: false,
             numbers: Numbers::starting_at(used),
             leases: BTreeSet::new(),
             leased: BTreeMap::new(),
