@@ -367,11 +367,6 @@ impl Machine {
         }
     }
 
-    /// Queues that a full list held back can go on.
-    pub(crate) fn wake_feeders(&mut self, list: ListKey) {
-        self.awake.extend(self.lists[list.0].feeders.iter().copied());
-    }
-
     pub(crate) fn pop_timed_out(&mut self, list: ListKey, turn: u64, out: &mut Output) {
         let Some(pop) = self.lists[list.0].pops.remove(&turn) else { return };
         if let Some(holder) = self.sessions.get_mut(&pop.session) {

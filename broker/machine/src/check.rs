@@ -35,7 +35,8 @@ impl Machine {
             match &run.phase {
                 Phase::Ready => {
                     of.ready += count;
-                    assert_eq!(queue.ready.get(&place(run)), Some(&key), "place of {}", jobs.first);
+                    let found = queue.ready.get(run.results, &place(run));
+                    assert_eq!(found, Some(key), "place of {}", jobs.first);
                 }
                 Phase::Delayed { until } => {
                     of.delayed += count;
@@ -119,21 +120,18 @@ impl Machine {
                     queue.name
                 );
             }
-            let held_back = queue.pause.is_some() || self.held_by_list(queue);
+            queue.ready.check();
             assert!(
-                held_back || queue.ready.is_empty() || queue.takers.is_empty(),
+                queue.pause.is_some() || queue.ready.next().is_none() || queue.takers.is_empty(),
                 "queue {} has ready jobs and takers",
                 queue.name
             );
+            for (list, _, is_shut) in queue.ready.lanes() {
+                let name = &self.lists[list.0].name;
+                assert!(!is_shut || self.room_in(list) == 0, "list {name} holds back jobs");
+                assert!(self.lists[list.0].feeders.contains(&key), "a feeder of {name}");
+            }
         }
-    }
-
-    fn held_by_list(&self, queue: &Queue) -> bool {
-        let first = queue.ready.values().next().map(|&run| &self.runs[run]);
-        first.and_then(|run| run.results).is_some_and(|list| {
-            let list = &self.lists[list.0];
-            list.held() >= self.config.list_items_max || list.bytes() >= self.config.list_bytes_max
-        })
     }
 
     fn check_lists(&self, reserved: &BTreeMap<ListKey, u64>) {

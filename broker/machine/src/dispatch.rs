@@ -5,23 +5,30 @@
 use ganger_shared::{LeaseId, LeaseRange, Name, Response, SessionId, SubscriptionId};
 
 use crate::event::Event;
+use crate::list::ListKey;
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::{Run, RunKey};
 use crate::session::Subscription;
 
-/// What is to be done with the first ready run of a queue.
+/// What is to be done with the run whose turn is next.
 #[expect(clippy::large_enum_variant, reason = "made and used up in the same place")]
 enum Next {
     /// The grant, and the turn that it serves.
     Grant(u64, Event),
     /// Its time is over.
     Expire(RunKey),
+    /// Its results list is full: the jobs of that list are held back, and others pass them.
+    HoldBack(ListKey),
 }
 
 impl Machine {
     /// Hands out what can be handed out in the queues that something has happened to.
+    ///
+    /// Every turn grants or expires jobs, or holds back those of one list in one step, however many
+    /// they are. A list's jobs are held back once for each time that there were none before or that the
+    /// list got room; so what this costs is bounded by what was granted, and by what came in.
     pub(crate) fn dispatch(&mut self, out: &mut Output) {
         while let Some(queue) = self.awake.pop_first() {
             while let Some(next) = self.decide_next(queue) {
@@ -31,6 +38,7 @@ impl Machine {
                         self.rotate(queue, turn);
                     }
                     Next::Expire(run) => self.expire(run, out),
+                    Next::HoldBack(list) => self.queues[queue.0].ready.shut(list),
                 }
             }
             // Grants change turns, which wakes the queue; it has been looked at.
@@ -38,22 +46,27 @@ impl Machine {
         }
     }
 
-    /// What is to be done with the first ready run of a queue: it, or a fair part of it, goes to
-    /// the subscription whose turn it is.
+    /// What is to be done with the run whose turn is next: it, or a fair part of it, goes to the
+    /// subscription whose turn it is.
     fn decide_next(&self, queue_key: QueueKey) -> Option<Next> {
         let queue = &self.queues[queue_key.0];
         if queue.pause.is_some() {
             return None;
         }
-        let (_, &run_key) = queue.ready.first_key_value()?;
+        let run_key = queue.ready.next()?;
         let (&turn, &(session, subscription)) = queue.takers.first_key_value()?;
         let holder = self.sessions.get(&session)?;
         let run = &self.runs[run_key];
         if run.expires().is_some_and(|at| at <= self.now) {
             return Some(Next::Expire(run_key));
         }
+        let fitting = run.results.map_or(u64::MAX, |list| self.room_in(list));
+        if let (0, Some(list)) = (fitting, run.results) {
+            return Some(Next::HoldBack(list));
+        }
         let leased = holder.leased.get(&subscription).copied().unwrap_or(0);
-        let count = self.grant_size(queue, run, leased, holder.room(subscription))?;
+        let room = u64::from(holder.room(subscription)).min(fitting);
+        let count = self.grant_size(queue, run, leased, room);
         let leases = LeaseRange { first: LeaseId(self.next_lease), count };
         let jobs = run.jobs.part(0, count);
         let (at, key) = (self.now, holder.key);
@@ -61,11 +74,12 @@ impl Machine {
         Some(Next::Grant(turn, grant))
     }
 
-    /// How many jobs of `run` go to a taker that has `leased` jobs and `room` for so many more; `None`
-    /// while its results list is full.
-    fn grant_size(&self, queue: &Queue, run: &Run, leased: u32, room: u32) -> Option<u32> {
+    /// How many jobs of `run` go to a taker that has `leased` jobs, where there is `room` for so many
+    /// more with it and in the results list; at least one.
+    fn grant_size(&self, queue: &Queue, run: &Run, leased: u32, room: u64) -> u32 {
         let takers = u64::try_from(queue.takers.len()).expect("a count of things in memory");
         let Counts { ready, leased: running, .. } = queue.counts;
+        let ready = ready - queue.ready.held_back();
         // An even share of all that can run, so that one worker's large credit does not leave others
         // idle; who has that already shares what the others have no room for.
         let even = (ready + running).div_ceil(queue.subscribers.max(1));
@@ -73,21 +87,11 @@ impl Machine {
             Some(more @ 1..) => more,
             Some(0) | None => ready.div_ceil(takers),
         };
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
-        let mut count = run.jobs.count.min(room).min(share);
-        count = count.min(self.config.assign_jobs_max);
-        if let Some(list) = run.results {
-            let list = &self.lists[list.0];
-            let room = self.config.list_items_max.saturating_sub(list.held());
-            if list.bytes() >= self.config.list_bytes_max {
-                return None;
-            }
-            count = count.min(u32::try_from(room).unwrap_or(u32::MAX));
-        }
+        let count = run.jobs.count.min(u32::try_from(room.min(share)).unwrap_or(u32::MAX));
         let mean = run.payloads.size_bytes() / run.jobs.count as usize;
         let fitting = self.config.assign_bytes_max / mean.max(1);
-        count = count.min(u32::try_from(fitting).unwrap_or(u32::MAX).max(1));
-        (count > 0).then_some(count)
+        let fitting = u32::try_from(fitting).unwrap_or(u32::MAX);
+        count.min(self.config.assign_jobs_max).min(fitting).max(1)
     }
 
     pub(crate) fn subscribe(

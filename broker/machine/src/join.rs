@@ -109,8 +109,8 @@ mod tests {
 
     /// The payloads of the queue in the order in which they would be handed out, and its runs.
     fn waiting(machine: &Machine) -> (Vec<String>, usize) {
-        let ready = machine.queues[0].ready.values();
-        let payloads = ready.flat_map(|&key| machine.runs[key].payloads.slices());
+        let ready = machine.queues[0].ready.in_order();
+        let payloads = ready.flat_map(|key| machine.runs[key].payloads.slices());
         let payloads = payloads.map(|p| String::from_utf8(p.to_vec()).unwrap()).collect();
         (payloads, machine.queues[0].ready.len())
     }

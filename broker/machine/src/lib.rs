@@ -30,6 +30,7 @@ mod operator;
 pub mod output;
 mod places;
 mod queue;
+mod ready;
 mod run;
 mod session;
 mod settle;

@@ -68,7 +68,7 @@ impl Machine {
             }
             AdminVerb::QueuePeek { queue, count } => {
                 let queue = &self.queues[self.queue_key(&queue)?.0];
-                self.shown(queue.ready.values().copied(), 0, count)
+                self.shown(queue.ready.in_order(), 0, count)
             }
             AdminVerb::JobShow { job } => AdminAnswer::Jobs(vec![self.job_info(job)?]),
             AdminVerb::DeadList { queue, skip, count } => {
@@ -234,11 +234,9 @@ impl Machine {
         let credit = queue.takers.values().filter_map(|(session, subscription)| {
             Some(u64::from(self.sessions.get(session)?.room(*subscription)))
         });
-        let first = queue.ready.values().next().map(|&run| &self.runs[run]);
-        let full = first.and_then(|run| run.results).map(|list| &self.lists[list.0]);
-        let full = full.filter(|list| {
-            list.held() >= self.config.list_items_max || list.bytes() >= self.config.list_bytes_max
-        });
+        // Of several, the one whose jobs would have their turn first.
+        let full = queue.ready.lanes().filter(|&(list, ..)| self.room_in(list) == 0);
+        let full = full.min_by_key(|&(_, first, _)| first).map(|(list, ..)| &self.lists[list.0]);
         QueueInfo {
             name: queue.name.clone(),
             settings: queue.settings.clone(),
@@ -253,7 +251,7 @@ impl Machine {
             subscribers: queue.subscribers,
             credit: credit.sum(),
             // Of those whose turn is next: to look at all would take too long.
-            oldest_ready: queue.heads().map(|run| self.runs[run].submitted).min(),
+            oldest_ready: queue.ready.firsts().map(|run| self.runs[run].submitted).min(),
             held_by_list: full.map(|list| list.name.clone()),
             submitted: queue.totals.submitted,
             acked: queue.totals.acked,

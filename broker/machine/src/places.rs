@@ -5,8 +5,10 @@
 
 use ganger_shared::{SessionId, SubscriptionId};
 
+use crate::list::ListKey;
 use crate::machine::Machine;
-use crate::queue::{Place, Queue, QueueKey};
+use crate::queue::{Queue, QueueKey};
+use crate::ready::Place;
 use crate::run::{Phase, Run, RunKey};
 use crate::timer::Timer;
 
@@ -35,7 +37,7 @@ impl Machine {
         }
         match &run.phase {
             Phase::Ready => {
-                queue.ready.insert(place(run), key);
+                queue.ready.insert(run.results, place(run), key, count);
                 self.awake.insert(run.queue);
             }
             Phase::Delayed { until } => {
@@ -71,9 +73,7 @@ impl Machine {
         }
         match &run.phase {
             Phase::Ready => {
-                queue.ready.remove(&place(run));
-                // The next one may have room where this one had none.
-                self.awake.insert(run.queue);
+                queue.ready.remove(run.results, place(run), count);
             }
             Phase::Delayed { until } => {
                 queue.delayed.remove(&(*until, run.jobs.first));
@@ -84,16 +84,17 @@ impl Machine {
             }
             Phase::Leased(lease) => {
                 self.leases.remove(&lease.first);
+                let (first, session, subscription) =
+                    (lease.first, lease.session, lease.subscription);
                 if let Some(list) = run.results {
-                    let list = &mut self.lists[list.0];
-                    if list.held() >= self.config.list_items_max {
-                        self.awake.extend(list.feeders.iter().copied());
+                    let was_full = self.room_in(list) == 0;
+                    self.lists[list.0].reserved -= u64::from(count);
+                    if was_full {
+                        self.wake_feeders(list);
                     }
-                    list.reserved -= u64::from(count);
                 }
-                let (session, subscription) = (lease.session, lease.subscription);
                 if let Some(holder) = self.sessions.get_mut(&session) {
-                    holder.leases.remove(&lease.first);
+                    holder.leases.remove(&first);
                     let leased = holder.leased.get_mut(&subscription);
                     let leased = leased.expect("a lease was counted as it began");
                     *leased -= count;
@@ -102,6 +103,24 @@ impl Machine {
                     }
                 }
                 self.update_turn(session, subscription);
+            }
+        }
+    }
+
+    /// How many more results a list has room for.
+    pub(crate) fn room_in(&self, list: ListKey) -> u64 {
+        let list = &self.lists[list.0];
+        if list.bytes() >= self.config.list_bytes_max {
+            return 0;
+        }
+        self.config.list_items_max.saturating_sub(list.held())
+    }
+
+    /// Lets the jobs go on that a full list held back.
+    pub(crate) fn wake_feeders(&mut self, list: ListKey) {
+        for &queue in &self.lists[list.0].feeders {
+            if self.queues[queue.0].ready.open(list) {
+                self.awake.insert(queue);
             }
         }
     }

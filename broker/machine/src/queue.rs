@@ -12,21 +12,12 @@ use ganger_shared::{
 };
 
 use crate::list::ListKey;
+use crate::ready::Ready;
 use crate::run::RunKey;
 
 /// Where a queue is kept. Queues are not removed, so a key stays good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueueKey(pub(crate) usize);
-
-/// A place among ready jobs: the most urgent first, then the oldest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// 9 minus the priority.
-    pub(crate) patience: u8,
-    pub(crate) order: u64,
-    /// Tells parts of one run apart.
-    pub(crate) job: JobId,
-}
 
 /// A submit that waits for room.
 #[derive(Debug)]
@@ -67,7 +58,7 @@ pub(crate) struct Queue {
     pub(crate) name: Name,
     pub(crate) settings: QueueSettings,
     pub(crate) pause: Option<(Pause, String)>,
-    pub(crate) ready: BTreeMap<Place, RunKey>,
+    pub(crate) ready: Ready,
     /// By the time they are due.
     pub(crate) delayed: BTreeMap<(Time, JobId), RunKey>,
     /// Dead letters, oldest death first.
@@ -96,7 +87,7 @@ impl Queue {
             name,
             settings,
             pause: None,
-            ready: BTreeMap::new(),
+            ready: Ready::new(),
             delayed: BTreeMap::new(),
             dead: BTreeMap::new(),
             subscribers: 0,
@@ -138,17 +129,7 @@ impl Queue {
 
     /// The runs of the jobs that wait, ready ones first.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = RunKey> {
-        self.ready.values().chain(self.delayed.values()).copied()
-    }
-
-    /// For each priority that has ready jobs, the run whose turn is next.
-    pub(crate) fn heads(&self) -> impl Iterator<Item = RunKey> {
-        (0..10).filter_map(|patience| {
-            let first = JobId { session: SessionId(0), seq: 0 };
-            let from = Place { patience, order: 0, job: first };
-            let (place, &run) = self.ready.range(from..).next()?;
-            (place.patience == patience).then_some(run)
-        })
+        self.ready.in_order().chain(self.delayed.values().copied())
     }
 }
 
