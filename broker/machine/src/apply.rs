@@ -47,6 +47,12 @@ impl Machine {
             Event::ListMade { list, durability } => {
                 self.list_named(&list, durability);
             }
+            Event::ListSet { list, durability, end } => {
+                let list = self.list_named(&list, durability);
+                let list = &mut self.lists[list.0];
+                (list.durability, list.is_decided) = (durability, true);
+                list.end = list.end.max(end);
+            }
             Event::Submitted { at, key, queue, jobs, options, payloads } => {
                 self.see_time(at);
                 let Some(&queue) = self.queue_names.get(&queue) else { return };
@@ -167,7 +173,7 @@ impl Machine {
         if let Some(list) = results {
             let durability = self.promise(queue_key);
             let list = &mut self.lists[list.0];
-            if list.is_unused() {
+            if list.is_undecided() {
                 // Somebody looked for it before there was anything in it.
                 list.durability = durability;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::list::ListKey;
 use crate::machine::Machine;
 use crate::places::place;
+use crate::promise::is_kept;
 use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::Phase;
 use crate::session::Connection;
@@ -66,6 +67,10 @@ impl Machine {
                         *reserved.entry(list).or_default() += count;
                     }
                 }
+            }
+            if let Some(list) = run.results.map(|list| &self.lists[list.0]) {
+                let (list, queue) = (list.durability, queue.settings.durability);
+                assert_eq!(is_kept(list), is_kept(queue), "results of {}", jobs.first);
             }
             if let Some(at) = run.expires() {
                 timers += 1;

@@ -175,4 +175,13 @@ pub enum Event {
         /// How many indexes from there; those that are gone already do not matter.
         count: u64,
     },
+    /// A list exists, and promises what somebody decided rather than what its first use asks for.
+    ListSet {
+        /// Its name.
+        list: Name,
+        /// What an answer about it promises from here on.
+        durability: Durability,
+        /// Index of its next item; a journal does not know of items that were only in memory.
+        end: u64,
+    },
 }

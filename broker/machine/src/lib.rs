@@ -29,6 +29,7 @@ mod numbers;
 mod operator;
 pub mod output;
 mod places;
+mod promise;
 mod queue;
 mod ready;
 mod run;

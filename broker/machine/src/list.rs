@@ -91,6 +91,8 @@ pub(crate) struct Follower {
 pub(crate) struct List {
     pub(crate) name: Name,
     pub(crate) durability: Durability,
+    /// Somebody has decided what it promises, so its first use does not.
+    pub(crate) is_decided: bool,
     /// In the order of their indexes. Gaps are items that others took while earlier ones were
     /// given back.
     runs: VecDeque<ItemRun>,
@@ -116,6 +118,7 @@ impl List {
         Self {
             name,
             durability,
+            is_decided: false,
             runs: VecDeque::new(),
             end: 0,
             length: 0,
@@ -130,9 +133,9 @@ impl List {
         }
     }
 
-    /// Whether nothing was ever appended and no job will: what it promises is still open.
-    pub(crate) fn is_unused(&self) -> bool {
-        self.end == 0 && self.feeders.is_empty()
+    /// Whether nothing was ever appended and no job will, so that what it promises is still open.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.end == 0 && self.feeders.is_empty() && !self.is_decided
     }
 
     /// Has `pop` wait behind the others; returns its turn.

@@ -204,7 +204,8 @@ impl Machine {
         self.apply(event, out);
     }
 
-    fn durability_of(&self, event: &Event) -> Durability {
+    /// Whether an event goes to the journal, and how safe it must be before an answer.
+    pub(crate) fn durability_of(&self, event: &Event) -> Durability {
         let queue = |name: &Name| {
             let key = self.queue_names.get(name);
             key.map_or(Durability::Memory, |key| self.queues[key.0].settings.durability)
@@ -222,6 +223,8 @@ impl Machine {
         match event {
             Event::QueueSet { queue: name, settings } => queue(name).max(settings.durability),
             Event::ListMade { durability, .. } => *durability,
+            // Leaving a journal is kept by it too.
+            Event::ListSet { list: name, durability, .. } => list(name).max(*durability),
             Event::QueuePaused { queue: name, .. } | Event::Submitted { queue: name, .. } => {
                 queue(name)
             }

@@ -45,10 +45,7 @@ impl Machine {
                 AdminAnswer::Queue(Box::new(self.queue_info(key)))
             }
             AdminVerb::QueueSet { queue, settings } => {
-                // Leaving a journal is kept by it too.
-                let before = self.queue_names.get(&queue).map(|&key| self.promise(key));
-                promise = before.map_or(settings.durability, |old| old.max(settings.durability));
-                self.configure(queue, settings, out)?;
+                promise = self.set_queue(queue, settings, out)?;
                 AdminAnswer::Done { count: 1 }
             }
             AdminVerb::QueuePause { queue, pause, reason } => {
@@ -123,12 +120,32 @@ impl Machine {
         settings: QueueSettings,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        self.judge_queue_set(&queue, &settings)?;
-        self.happen(Event::QueueSet { queue, settings }, out);
-        Ok(())
+        self.set_queue(queue, settings, out).map(drop)
     }
 
-    fn judge_queue_set(&self, queue: &Name, settings: &QueueSettings) -> Result<(), Rejection> {
+    /// Makes a queue, or changes its settings; returns what an answer promises.
+    fn set_queue(
+        &mut self,
+        queue: Name,
+        settings: QueueSettings,
+        out: &mut Output,
+    ) -> Result<Durability, Rejection> {
+        let list_follows = self.judge_queue_set(&queue, &settings)?;
+        let events = list_follows.into_iter().chain([Event::QueueSet { queue, settings }]);
+        let mut promise = Durability::Memory;
+        for event in events {
+            promise = promise.max(self.durability_of(&event));
+            self.happen(event, out);
+        }
+        Ok(promise)
+    }
+
+    /// Whether a queue can have these settings, and what has to happen to its results list.
+    fn judge_queue_set(
+        &self,
+        queue: &Name,
+        settings: &QueueSettings,
+    ) -> Result<Option<Event>, Rejection> {
         self.judge_durability(settings.durability)?;
         if settings.dead_on.len() > DEAD_ON_MAX {
             let what = "kinds of failure in dead_on".to_owned();
@@ -137,21 +154,24 @@ impl Machine {
         if settings.lease_ms == 0 {
             return Err(Rejection::Invalid("a lease of 0 ms would end as it begins".to_owned()));
         }
-        match self.queue_names.get(queue) {
-            None => self.judge_count("queues", self.queues.len()),
-            Some(key) => {
-                let queue = &self.queues[key.0];
-                let (old, new) = (queue.settings.durability, settings.durability);
-                if old != new && queue.counts.all() > 0 {
+        let new = settings.durability;
+        match self.queue_names.get(queue).map(|key| &self.queues[key.0]) {
+            None => self.judge_count("queues", self.queues.len())?,
+            Some(queue) => {
+                let old = queue.settings.durability;
+                if old == new {
+                    return Ok(None);
+                }
+                if queue.counts.all() > 0 {
                     return Err(Rejection::Conflict(format!(
                         "queue {} holds {} jobs under durability {old}; empty it before it becomes {new}",
                         queue.name,
                         queue.counts.all()
                     )));
                 }
-                Ok(())
             }
         }
+        self.decide_results_follow(queue, new)
     }
 
     fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {

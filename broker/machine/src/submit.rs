@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::machine::{Machine, reject};
 use crate::numbers::Standing;
 use crate::output::Output;
+use crate::promise::is_kept;
 use crate::queue::{Queue, QueueKey, Size, WaitingSubmit};
 
 /// The fields of a Submit.
@@ -171,11 +172,9 @@ impl Machine {
             };
         };
         let settings = queue.map_or(&self.config.queue_defaults, |queue| &queue.settings);
-        let is_kept = |durability| durability > Durability::Memory;
-        if is_kept(list.durability) == is_kept(settings.durability) || list.is_unused() {
+        if is_kept(list.durability) == is_kept(settings.durability) || list.is_undecided() {
             return Ok(());
         }
-        // A journal that has only some of a list's items would count their indexes wrongly.
         Err(Rejection::Conflict(format!(
             "list {} is {} and queue {name} is {}: results that outlive the broker and results \
              that do not cannot share a list",

@@ -336,5 +336,6 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Forgotten { .. } => "Forgotten",
         Event::Appended { .. } => "Appended",
         Event::Removed { .. } => "Removed",
+        Event::ListSet { .. } => "ListSet",
     }
 }

@@ -79,7 +79,9 @@ impl Record {
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::QueueSet { .. } | Event::QueuePaused { .. } => {}
-            Event::ListMade { list, .. } => drop(self.lists.entry(list.clone()).or_default()),
+            Event::ListMade { list, .. } | Event::ListSet { list, .. } => {
+                self.lists.entry(list.clone()).or_default();
+            }
             Event::Submitted { queue, jobs, options, payloads, .. } => {
                 let results = match &options.results {
                     ResultsTo::Nowhere => None,
