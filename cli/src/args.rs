@@ -407,6 +407,17 @@ pub(crate) enum ListVerb {
     /// List the lists.
     #[command(after_help = "Example:\n  ganger list ls")]
     Ls,
+    /// Make a list, or change what an empty one promises.
+    #[command(
+        after_help = "Without --durability a list that exists stays as it is, and a new one promises what its queue\ndoes, if it is a queue's results list, or else what new queues do.\n\nExamples:\n  ganger list create hosts\n  ganger list create events --durability strict"
+    )]
+    Create {
+        /// The list.
+        list: Name,
+        /// What an acknowledgement means.
+        #[arg(long, value_name = "LEVEL", value_parser = values::durability())]
+        durability: Option<Durability>,
+    },
     /// Append items to a list.
     #[command(
         after_help = "Examples:\n  ganger list append hosts alpha beta\n  ganger list append hosts --each-line < hosts.txt"

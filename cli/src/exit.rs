@@ -140,9 +140,9 @@ fn rejected(rejection: &Rejection) -> Option<String> {
             "--when-full wait, or `ganger queue show {queue}` to see what holds it up"
         )),
         Rejection::Paused { queue, .. } => Some(format!("ganger queue resume {queue}")),
-        Rejection::NotFound { what, .. } => match what.as_str() {
+        Rejection::NotFound { what, name } => match what.as_str() {
             "queue" => Some("ganger queue ls".to_owned()),
-            "list" => Some("ganger list ls".to_owned()),
+            "list" => Some(format!("ganger list ls; `ganger list create {name}` makes it")),
             "dead letter" => Some("ganger dead ls".to_owned()),
             "job" => Some("jobs that ended long ago are forgotten; is the id complete?".to_owned()),
             _ => None,

@@ -27,6 +27,12 @@ pub(crate) async fn run(common: &Common, verb: ListVerb) -> Result {
             let lists = all(&client).await?;
             out.list("lists", &lists, COLUMNS, output::json, tone)?;
         }
+        ListVerb::Create { list, durability } => {
+            let verb = AdminVerb::ListSet { list: list.clone(), durability };
+            let count = queue::count(&client, verb).await?;
+            let how = if count == 0 { "exists already" } else { "is set" };
+            out.done(quiet, &format!("list {list} {how}; `ganger list ls` shows it"), count)?;
+        }
         ListVerb::Append { list, items, each_line } => {
             let count = if each_line {
                 append_lines(&client, &list).await?

@@ -127,6 +127,15 @@ pub enum AdminVerb {
     },
     /// Every session, by id. Answered by Sessions.
     SessionList,
+    /// Makes a list, or changes what an empty one promises. Answered by Done, which counts 0 where
+    /// the list is so already.
+    ListSet {
+        /// Which.
+        list: Name,
+        /// What an answer about it promises. Without it a list that exists stays as it is, and a new
+        /// one promises what its queue does, or else what new queues do.
+        durability: Option<Durability>,
+    },
 }
 
 /// An answer to an operator.

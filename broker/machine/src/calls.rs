@@ -136,12 +136,11 @@ impl Machine {
     /// Whether the configuration lets a list be used that does not exist; the queue whose results
     /// it is to hold, if there is one.
     fn judge_use(&self, name: &Name) -> Result<Option<QueueKey>, Rejection> {
-        // A queue's results list belongs to the queue, whoever needs it first.
-        let queue = name.strip_suffix(".results").and_then(|queue| self.queue_names.get(queue));
+        let queue = self.owner_of(name);
         if queue.is_none() && self.config.creation == Creation::ByOperatorOnly {
             return Err(not_found("list", name));
         }
-        Ok(queue.copied())
+        Ok(queue)
     }
 
     pub(crate) fn append(

@@ -99,6 +99,22 @@ impl Machine {
                 promise = self.lists[key.0].durability;
                 AdminAnswer::Done { count: self.purge_list(key, out) }
             }
+            AdminVerb::ListSet { list, durability } => {
+                let event = self.decide_list_set(&list, durability)?;
+                // One that was made before may not be safe yet.
+                let made = self.list_names.get(&list).map(|list| self.lists[list.0].durability);
+                promise = event
+                    .iter()
+                    .map(|event| self.durability_of(event))
+                    .chain(made)
+                    .max()
+                    .unwrap_or(Durability::Memory);
+                let count = u64::from(event.is_some());
+                if let Some(event) = event {
+                    self.happen(event, out);
+                }
+                AdminAnswer::Done { count }
+            }
             AdminVerb::SessionList => {
                 let all = self.sessions.iter();
                 AdminAnswer::Sessions(

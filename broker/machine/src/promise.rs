@@ -34,23 +34,76 @@ impl Machine {
             let followed = self.other_feeder(list, owner).is_none();
             return Ok(followed.then(|| set_list(list, durability)));
         }
-        let conflict = |what: String| {
-            Err(Rejection::Conflict(format!("{what} before queue {queue} becomes {durability}")))
+        self.judge_turn(list, owner, &format!("queue {queue} becomes {durability}"))?;
+        Ok(Some(set_list(list, durability)))
+    }
+
+    /// What makes a list, or has it promise `durability` or else what its first use would; nothing
+    /// if it exists and does.
+    pub(crate) fn decide_list_set(
+        &self,
+        name: &Name,
+        durability: Option<Durability>,
+    ) -> Result<Option<Event>, Rejection> {
+        let list = self.list_names.get(name).map(|list| &self.lists[list.0]);
+        let owner = self.owner_of(name);
+        let durability = match (durability, list, owner) {
+            (Some(durability), ..) => durability,
+            (None, Some(_), _) => return Ok(None),
+            (None, None, Some(owner)) => self.promise(owner),
+            (None, None, None) => self.config.queue_defaults.durability,
         };
-        let List { name, durability: old, .. } = list;
+        self.judge_durability(durability)?;
+        if let Some(owner) = owner.map(|owner| &self.queues[owner.0])
+            && is_kept(owner.settings.durability) != is_kept(durability)
+        {
+            return Err(Rejection::Conflict(format!(
+                "list {name} takes the results of queue {}, which is {}; set the queue's durability, \
+                 and its list follows",
+                owner.name, owner.settings.durability
+            )));
+        }
+        let Some(list) = list else {
+            self.judge_count("lists", self.lists.len())?;
+            return Ok(Some(Event::ListSet { list: name.clone(), durability, end: 0 }));
+        };
+        if is_kept(list.durability) != is_kept(durability) {
+            self.judge_turn(list, None, &format!("it becomes {durability}"))?;
+        }
+        let differs = list.durability != durability || !list.is_decided;
+        Ok(differs.then(|| set_list(list, durability)))
+    }
+
+    /// The queue whose results a list of this name holds: they belong together, whichever is first.
+    pub(crate) fn owner_of(&self, list: &Name) -> Option<QueueKey> {
+        let queue = list.strip_suffix(".results")?;
+        self.queue_names.get(queue).copied()
+    }
+
+    /// Whether a list can go into the journal or leave it, so that what is described in `so_that` can
+    /// be: nothing is in it, and only `owner` sends results to it.
+    fn judge_turn(
+        &self,
+        list: &List,
+        owner: Option<QueueKey>,
+        so_that: &str,
+    ) -> Result<(), Rejection> {
+        let List { name, durability, .. } = list;
         if let Some(other) = self.other_feeder(list, owner) {
             let other = &other.name;
-            return conflict(format!(
-                "list {name} is {old} and takes the results of queue {other} too; empty queue {other}"
-            ));
+            return Err(Rejection::Conflict(format!(
+                "list {name} is {durability} and takes the results of queue {other} too; \
+                 empty queue {other} before {so_that}"
+            )));
         }
         let items = list.length() + list.unconfirmed;
         if items > 0 {
-            return conflict(format!(
-                "list {name} holds {items} items under durability {old}; pop or purge them"
-            ));
+            return Err(Rejection::Conflict(format!(
+                "list {name} holds {items} items under durability {durability}; \
+                 pop or purge them before {so_that}"
+            )));
         }
-        Ok(Some(set_list(list, durability)))
+        Ok(())
     }
 
     /// A queue other than `owner` that has jobs and has sent results to the list.

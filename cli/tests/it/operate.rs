@@ -22,6 +22,19 @@ fn bulk_verbs_need_yes_where_nobody_can_be_asked() {
 }
 
 #[test]
+fn lists_are_made_where_only_operators_may() {
+    let broker = Broker::start_with("create = \"operator-only\"");
+    let error = broker.run("list append hosts alpha").failed(3);
+    assert!(error.contains("hosts") && error.contains("ganger list create hosts"), "{error}");
+    assert_eq!(broker.run("list create hosts -o json").ok(), "{\"v\":1,\"count\":1}\n");
+    assert_eq!(broker.run("list create hosts -o json").ok(), "{\"v\":1,\"count\":0}\n");
+    broker.run("list append hosts alpha").ok();
+    assert_eq!(broker.run("results hosts").ok(), "alpha\n");
+    let error = broker.run("list create kept --durability strict").failed(7);
+    assert!(error.contains("durability strict is not available"), "{error}");
+}
+
+#[test]
 fn unknown_queue_is_not_found_and_the_like_is_suggested() {
     let broker = Broker::start();
     broker.run("submit --queue thumbs x").ok();

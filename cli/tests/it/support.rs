@@ -104,10 +104,17 @@ pub(crate) fn run(mut command: Command) -> Done {
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// A broker with this configuration file.
+    pub(crate) fn start_with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key");
+        let (key, file) = (folder.path().join("key"), folder.path().join("broker.toml"));
+        std::fs::write(&file, config).unwrap();
         let mut command = ganger(["broker", "--listen", "127.0.0.1:0", "--key-file"]);
-        let mut process = Running::start(command.arg(&key).stdout(Stdio::piped()));
+        let command = command.arg(&key).arg("--config").arg(&file);
+        let mut process = Running::start(command.stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let (_, rest) = line.split_once("listening on ").expect("the broker says where it listens");

@@ -49,7 +49,7 @@ variants! {
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
         NotYours Durability Invalid Conflict;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
-        JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList;
+        JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet;
     AdminAnswer: Done Status Queues Queue Jobs Lists Sessions;
     JobState: Ready Delayed Leased Dead Acked Cancelled;
     DeathReason: Handler RetriesUsedUp CrashesUsedUp Policy TimeToLive Deadline;
@@ -236,6 +236,9 @@ fn verbs() -> Vec<Sample<AdminVerb>> {
     }
     for which in [DeadWhich::Jobs(jobs(42, 2)), DeadWhich::Queue(queue)] {
         samples.push((format!("DeadRetry.{}", which.name()), AdminVerb::DeadRetry { which }));
+    }
+    for (detail, durability) in [("ListSet", None), ("ListSet.Strict", Some(Durability::Strict))] {
+        samples.push((detail.to_owned(), AdminVerb::ListSet { list: name("log"), durability }));
     }
     samples
 }

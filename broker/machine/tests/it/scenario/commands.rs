@@ -14,7 +14,7 @@
 //!   advance 30s (each tick at its time)  jump 30s (no tick)  tick
 //!   show | peek | pause [submits] [why=] | resume | purge | dead | retry | forget QUEUE
 //!   set QUEUE [jobs_max= bytes_max= lease= dead_on=a,b durability=]   retry | forget job c1-0[x3]
-//!   job c1-0    lists    purge-list LIST    sessions    status    queues
+//!   job c1-0    lists    make-list LIST [durability=]    purge-list LIST    sessions    status    queues
 //!   journal (events since it was last asked)    restart (a new machine replays the journal)
 //! ```
 
@@ -517,6 +517,10 @@ impl World {
             },
             "retry" => AdminVerb::DeadRetry { which: self.which(words)? },
             "forget" => AdminVerb::DeadPurge { which: self.which(words)? },
+            "make-list" => AdminVerb::ListSet {
+                list: name(words.next("a list")?)?,
+                durability: words.named.remove("durability").map(durability).transpose()?,
+            },
             "purge-list" => AdminVerb::ListPurge { list: name(words.next("a list")?)? },
             _ => return Ok(None),
         }))
