@@ -68,7 +68,7 @@ pub enum Request {
         notify: Notify,
     },
     /// Asks for jobs of a queue. Each Assign spends one unit of credit per job and each settled
-    /// lease returns it.
+    /// lease returns it. Answered by NotSubscribed if it cannot be served, and else by jobs alone.
     Subscribe {
         /// Chosen by the client; unused in this session.
         subscription: SubscriptionId,

@@ -166,4 +166,11 @@ pub enum Response {
         /// Whether to connect again makes sense.
         come_back: bool,
     },
+    /// The Subscribe was refused and changed nothing: no Assign comes of it.
+    NotSubscribed {
+        /// Which.
+        subscription: SubscriptionId,
+        /// Why.
+        rejection: Rejection,
+    },
 }

@@ -42,7 +42,8 @@ impl Subscription {
     /// The next job, waiting for it; `None` once the subscription has ended.
     ///
     /// # Errors
-    /// [`Error::Closed`] and whatever else ended the connection for good.
+    /// [`Error::Rejected`] if the broker refused the subscription: whatever else the client does goes
+    /// on. [`Error::Closed`] and whatever else ended the connection for good.
     ///
     /// # Cancel safety
     /// A job that was not returned is returned by the next call.

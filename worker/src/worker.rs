@@ -239,7 +239,8 @@ impl Worker {
     /// Works until it is told to drain, and then until the last settlement was answered.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a queue, [`Error::Name`]; [`Error::Closed`] and whatever else ended
+    /// [`Error::Invalid`] without a queue, [`Error::Name`]; [`Error::Rejected`] if the broker refused
+    /// one of its queues, once the jobs that run are done; [`Error::Closed`] and whatever else ended
     /// the connection for good.
     ///
     /// # Cancel safety
@@ -261,10 +262,18 @@ impl Worker {
         for subscription in &subscriptions {
             for _ in 0..self.concurrency {
                 let (crew, subscription) = (Arc::clone(&crew), Arc::clone(subscription));
-                slots.push(ganger_rt::spawn(async move { crew.work(&subscription).await }));
+                let drainer = self.drainer.clone();
+                slots.push(ganger_rt::spawn(async move {
+                    let over = crew.work(&subscription).await;
+                    if over.is_err() {
+                        drainer.drain();
+                    }
+                    over
+                }));
             }
         }
-        // A slot ends by itself only with the connection, and then they all do.
+        // A slot ends by itself with the connection, and then they all do; or because its queue was
+        // refused, which has the others drain.
         let mut working = Box::pin(async move {
             let mut result = Ok(());
             for slot in slots {

@@ -2,7 +2,7 @@
 //!
 //! Not what comes back: see [`crate::settle`].
 
-use ganger_shared::{LeaseId, LeaseRange, Name, Response, SessionId, SubscriptionId};
+use ganger_shared::{LeaseId, LeaseRange, Name, Rejection, Response, SessionId, SubscriptionId};
 
 use crate::event::Event;
 use crate::list::ListKey;
@@ -101,21 +101,16 @@ impl Machine {
         queue: &Name,
         credit: u32,
         out: &mut Output,
-    ) {
-        let judged = self.judge_calls(session, Some(subscription));
-        let queue = match judged.and_then(|()| self.queue_for_use(queue, out)) {
-            Ok(queue) => queue,
-            Err(rejection) => {
-                let reason = format!("subscription to queue {queue}: {rejection}");
-                return self.expel(session, reason, out);
-            }
-        };
+    ) -> Result<(), Rejection> {
+        self.judge_calls(session, Some(subscription))?;
+        let queue = self.queue_for_use(queue, out)?;
         self.unsubscribe(session, subscription);
-        let Some(holder) = self.sessions.get_mut(&session) else { return };
+        let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
         holder.subscriptions.insert(subscription, Subscription { queue, credit, turn: None });
         self.queues[queue.0].subscribers += 1;
         // Leases that the session kept over a broken connection count against the credit.
         self.update_turn(session, subscription);
+        Ok(())
     }
 
     pub(crate) fn credit(

@@ -134,7 +134,10 @@ impl Machine {
                 reject(session, request, result, out);
             }
             Request::Subscribe { subscription, queue, credit } => {
-                self.subscribe(session, subscription, &queue, credit, out);
+                let result = self.subscribe(session, subscription, &queue, credit, out);
+                if let Err(rejection) = result {
+                    out.send(session, Response::NotSubscribed { subscription, rejection });
+                }
             }
             Request::Credit { subscription, add } => self.credit(session, subscription, add, out),
             Request::Unsubscribe { subscription } => {

@@ -1,10 +1,12 @@
 //! Jobs through the broker's door: the machine's rules as a client sees them.
 
 use ganger_broker::Broker;
+use ganger_broker::config::{Config, Create};
 use ganger_shared::admin::{AdminVerb, Pause, QueueSettings};
 use ganger_shared::request::WhenFull;
 use ganger_shared::{
     Block, Durability, LeaseId, LeaseRange, Outcome, Rejection, Request, Response, Settlement,
+    SubscriptionId,
 };
 
 use crate::client::{Client, name};
@@ -148,5 +150,25 @@ fn promise_that_cannot_be_kept_is_refused() {
         let refused = client.admin(verb).await.unwrap_err();
         let told = "durability strict is not available: this broker has no journal";
         assert_eq!(refused.to_string(), told);
+    });
+}
+
+#[test]
+fn refused_subscription_leaves_the_others_of_its_connection_alone() {
+    run(async {
+        let config = Config { create: Create::OperatorOnly, ..Config::default() };
+        let broker = Broker::builder().pipes_only().config(config).start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        client.set_queue("known", small_queue(10)).await;
+        client.subscribe("known", 1).await;
+        client.subscribe("unknown", 1).await;
+        let heard = client.hear().await;
+        let Response::NotSubscribed { subscription, rejection } = heard else {
+            panic!("subscribed to what does not exist: {heard:?}")
+        };
+        assert_eq!(subscription, SubscriptionId(4));
+        assert_eq!(rejection.to_string(), "there is no queue unknown");
+        client.submit("known", &[b"one"]).await.unwrap();
+        assert_eq!(client.assigned().await.payloads, [&b"one"[..]]);
     });
 }

@@ -43,7 +43,7 @@ variants! {
     Request: Open Heartbeat Submit Subscribe Credit Unsubscribe Settle Progress Wait Append Pop
         Confirm Range Follow Cancel Admin Close;
     Response: Opened Heartbeat Accepted Rejected Assign Unsubscribed Settled CancelRun Fenced
-        Finished Length Items Followed Cancelled Admin Goodbye;
+        Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed;
     Outcome: Ack Nack Dead Release Crash;
     Ending: Acked Dead Cancelled Unknown;
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
@@ -306,6 +306,8 @@ pub(crate) fn responses() -> Vec<Sample<Response>> {
     for (detail, answer) in answers() {
         add(&detail, Response::Admin { request, answer });
     }
+    let refused = Rejection::NotFound { what: "queue".into(), name: QUEUE.into() };
+    add("", Response::NotSubscribed { subscription, rejection: refused });
     add("", Response::Goodbye { reason: "stopping".into(), come_back: true });
     samples
 }

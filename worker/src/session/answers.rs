@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, Response};
+use ganger_shared::{LeaseId, LeaseRange, Request, RequestId, Response, SubscriptionId};
 
 use super::{Held, Link, Listener, Session};
 use crate::calls::Call;
@@ -71,11 +71,9 @@ impl Session {
                     feed.push(start, items)?;
                 }
             }
-            Response::Unsubscribed { subscription } => {
-                let listener = self.lock().listeners.remove(&subscription);
-                if let Some(listener) = listener {
-                    listener.end(None);
-                }
+            Response::Unsubscribed { subscription } => self.listener_over(subscription, None),
+            Response::NotSubscribed { subscription, rejection } => {
+                self.listener_over(subscription, Some(rejection.into()));
             }
             Response::CancelRun { lease, .. } => {
                 let mut state = self.lock();
@@ -129,6 +127,13 @@ impl Session {
                 call.answer.fail(error);
             }
             Link::Up(_) | Link::Down => state.keep(request, call),
+        }
+    }
+
+    fn listener_over(&self, subscription: SubscriptionId, error: Option<Error>) {
+        let listener = self.lock().listeners.remove(&subscription);
+        if let Some(listener) = listener {
+            listener.end(error);
         }
     }
 

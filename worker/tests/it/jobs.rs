@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use ganger_shared::request::{Notify, WhenFull};
-use ganger_shared::{Block, DeathReason, Ending, Failure, JobOptions, JobRange, Name, ResultsTo};
+use ganger_shared::{
+    Block, DeathReason, Ending, Failure, JobOptions, JobRange, Name, Rejection, ResultsTo,
+};
 use ganger_worker::{Error, JobFailed, SubmitRun};
 
-use crate::support::{connect, with_broker};
+use crate::support::{connect, run, start_with_known_queue, with_broker};
 
 #[test]
 fn submitted_job_is_delivered_and_its_output_reaches_the_submitter() {
@@ -221,5 +223,23 @@ fn refused_submit_names_the_queue_and_later_ones_go_on() {
         let Error::Partial { accepted, .. } = partial else { panic!("{partial}") };
         assert_eq!(accepted.len(), 1);
         client.submit("q", "fits").await.unwrap();
+    });
+}
+
+#[test]
+fn refused_subscription_says_why_and_the_connection_goes_on() {
+    run(async {
+        let broker = start_with_known_queue().await;
+        let client = connect(&broker).await;
+        let known = client.queue("known").unwrap();
+        let (good, refused) = (known.subscribe(1), client.queue("unknown").unwrap().subscribe(1));
+        for _ in 0..2 {
+            let error = refused.pull().await.unwrap_err();
+            assert!(matches!(error, Error::Rejected(Rejection::NotFound { .. })), "{error}");
+        }
+        let job = known.submit("1").await.unwrap();
+        let delivery = good.pull().await.unwrap().unwrap();
+        assert_eq!(delivery.job(), job.id());
+        delivery.ack("done").await.unwrap();
     });
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_broker::Broker;
+use ganger_broker::config::{Config, Create, QueueConfig};
 use ganger_worker::{Client, Options};
 
 /// Longer than any test takes; a test that hangs fails.
@@ -27,6 +28,13 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 
 pub(crate) async fn start() -> Broker {
     Broker::builder().pipes_only().start().await.expect("a broker in memory starts")
+}
+
+/// A broker on which only operators make queues and lists, and the queue `known`.
+pub(crate) async fn start_with_known_queue() -> Broker {
+    let mut config = Config { create: Create::OperatorOnly, ..Config::default() };
+    config.queue.insert("known".parse().unwrap(), QueueConfig::default());
+    Broker::builder().pipes_only().config(config).start().await.unwrap()
 }
 
 pub(crate) async fn connect(broker: &Broker) -> Client {

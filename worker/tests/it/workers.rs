@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
-use ganger_shared::{DeathReason, Ending};
-use ganger_worker::{Ctx, JobError, JobFailed, StopReason, UnknownHandler, Worker};
+use ganger_shared::{DeathReason, Ending, Rejection};
+use ganger_worker::{Ctx, Error, JobError, JobFailed, StopReason, UnknownHandler, Worker};
 
-use crate::support::{connect, with_broker};
+use crate::support::{connect, run, start_with_known_queue, with_broker};
 
 #[test]
 fn typed_handler_answers_typed_submits() {
@@ -254,5 +254,23 @@ fn worker_that_gives_up_does_not_wait_for_its_handlers() {
         drainer.give_up();
         working.await.unwrap();
         assert_eq!(queue.subscribe(1).pull().await.unwrap().unwrap().job(), job.id());
+    });
+}
+
+#[test]
+fn worker_with_a_refused_queue_ends_and_says_so() {
+    async fn idle(_: (), _: Ctx) -> Result<(), JobError> {
+        Ok(())
+    }
+    run(async {
+        let broker = start_with_known_queue().await;
+        let client = connect(&broker).await;
+        for queues in [["known", "unknown"], ["unknown", "known"]] {
+            let worker = Worker::new(connect(&broker).await);
+            let worker = queues.into_iter().fold(worker, |worker, queue| worker.queue(queue));
+            let error = worker.handle("idle", idle).run().await.unwrap_err();
+            assert!(matches!(error, Error::Rejected(Rejection::NotFound { .. })), "{error}");
+        }
+        assert!(client.submit("known", "p").await.is_ok());
     });
 }

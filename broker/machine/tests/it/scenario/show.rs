@@ -99,6 +99,9 @@ impl Names {
                 format!("{text} {}", block(payloads))
             }
             Response::Unsubscribed { subscription } => format!("unsubscribed {}", subscription.0),
+            Response::NotSubscribed { subscription, rejection } => {
+                format!("not subscribed {}: {rejection}", subscription.0)
+            }
             Response::Settled { request, lost } => {
                 let lost: Vec<String> = lost.iter().map(|&leases| self.leases(leases)).collect();
                 match lost.as_slice() {

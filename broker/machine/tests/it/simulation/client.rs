@@ -493,6 +493,7 @@ impl Client {
             }
             Response::Heartbeat
             | Response::Unsubscribed { .. }
+            | Response::NotSubscribed { .. }
             | Response::Admin { .. }
             | Response::Goodbye { .. } => {}
         }
