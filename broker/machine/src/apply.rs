@@ -53,6 +53,10 @@ impl Machine {
                 (list.durability, list.is_decided) = (durability, true);
                 list.end = list.end.max(end);
             }
+            Event::SessionNamed { key, session, name } => {
+                let session = self.session_of(session, key);
+                (session.name, session.name_is_kept) = (name, true);
+            }
             Event::Submitted { at, key, queue, jobs, options, payloads } => {
                 self.see_time(at);
                 let Some(&queue) = self.queue_names.get(&queue) else { return };

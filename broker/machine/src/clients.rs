@@ -52,7 +52,9 @@ impl Machine {
         let session = self.sessions.entry(id).or_insert_with(new);
         session.connection = Connection::Open;
         session.connections += 1;
-        session.name = name;
+        if session.name != name {
+            (session.name, session.name_is_kept) = (name, false);
+        }
         let opened = Response::Opened {
             resumed,
             next_seq: session.numbers.next(),

@@ -1,4 +1,5 @@
-//! What has happened to the state of record: queues, jobs, leases, lists and the numbers of sessions.
+//! What has happened to the state of record: queues, jobs, leases, lists, and the numbers and names of
+//! sessions.
 //!
 //! Connections, credit, waits and follows are not here: they are gone with the process, and no
 //! event depends on them. Events are a journal's records, so the rules of the wire hold: append
@@ -183,5 +184,14 @@ pub enum Event {
         durability: Durability,
         /// Index of its next item; a journal does not know of items that were only in memory.
         end: u64,
+    },
+    /// What a session calls itself, before the first other event that names the session.
+    SessionNamed {
+        /// The key of the session.
+        key: KeyId,
+        /// Which.
+        session: SessionId,
+        /// Its client's words.
+        name: String,
     },
 }

@@ -202,9 +202,37 @@ impl Machine {
     /// Makes `event` happen, and has it journaled if its object must survive.
     pub(crate) fn happen(&mut self, event: Event, out: &mut Output) {
         if self.durability_of(&event) > Durability::Memory {
+            self.keep_name(&event, out);
             out.journal.push(event.clone());
         }
         self.apply(event, out);
+    }
+
+    /// Has the name of the session journaled that `event` is the first to name: after a restart people
+    /// want to know whose jobs run, also if the client does not come back to say it again.
+    fn keep_name(&mut self, event: &Event, out: &mut Output) {
+        let session = match event {
+            Event::Submitted { jobs, .. } => jobs.first.session,
+            Event::Granted { session, .. } | Event::Appended { session, .. } => *session,
+            Event::QueueSet { .. }
+            | Event::QueuePaused { .. }
+            | Event::ListMade { .. }
+            | Event::ListSet { .. }
+            | Event::Due { .. }
+            | Event::Stopping { .. }
+            | Event::Ended { .. }
+            | Event::Redriven { .. }
+            | Event::Forgotten { .. }
+            | Event::Removed { .. }
+            | Event::SessionNamed { .. } => return,
+        };
+        if let Some(found) = self.sessions.get_mut(&session)
+            && !found.name_is_kept
+        {
+            found.name_is_kept = true;
+            let (key, name) = (found.key, found.name.clone());
+            out.journal.push(Event::SessionNamed { key, session, name });
+        }
     }
 
     /// Whether an event goes to the journal, and how safe it must be before an answer.
@@ -238,6 +266,8 @@ impl Machine {
             | Event::Redriven { jobs: range, .. }
             | Event::Forgotten { jobs: range } => jobs(range),
             Event::Appended { list: name, .. } | Event::Removed { list: name, .. } => list(name),
+            // It goes with the event that it precedes.
+            Event::SessionNamed { .. } => Durability::Memory,
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Session {
     /// Who may resume it.
     pub(crate) key: KeyId,
     pub(crate) name: String,
+    /// The journal knows the name.
+    pub(crate) name_is_kept: bool,
     pub(crate) connection: Connection,
     /// Counts its connections, so that what belongs to an earlier one is told from what is current.
     pub(crate) connections: u64,
@@ -79,6 +81,7 @@ impl Session {
         Self {
             key,
             name: String::new(),
+            name_is_kept: false,
             connection,
             connections: 0,
             seen: now,

@@ -273,8 +273,9 @@ impl Names {
     fn session_info(&self, info: &SessionInfo) -> String {
         let connected = if info.connected { "connected" } else { "not connected" };
         format!(
-            "{}: {connected}, seen {}, {} leases, {} subscriptions",
+            "{} ({}): {connected}, seen {}, {} leases, {} subscriptions",
             self.session(info.session),
+            info.name,
             self.time(info.seen),
             info.leases,
             info.subscriptions
@@ -340,5 +341,6 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Appended { .. } => "Appended",
         Event::Removed { .. } => "Removed",
         Event::ListSet { .. } => "ListSet",
+        Event::SessionNamed { .. } => "SessionNamed",
     }
 }
