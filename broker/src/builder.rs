@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ganger_machine::Machine;
+use ganger_machine::Replay;
 use ganger_machine::config::Available;
 use ganger_rt::Listener;
 use ganger_shared::Durability;
@@ -133,17 +133,16 @@ impl Builder {
             DoorKind::Port => Some(listen(&config.listen).await?),
         };
         let clock = Clock::start();
-        let mut machine = Machine::new(config.machine(available), clock.started());
+        let mut replay = Replay::new(config.machine(available), clock.started());
         let (journal, thread) = match storage {
             None => (None, None),
             Some(storage) => {
-                let (journal, thread) =
-                    Journal::start(storage, |event| machine.replay(event)).await?;
+                let (journal, thread) = Journal::start(storage, |event| replay.take(event)).await?;
                 (Some(journal), Some(thread))
             }
         };
         let bounds = bounds(&config);
-        let engine = Engine::new(machine, journal, Outbox::new(bounds), clock);
+        let engine = Engine::new(replay.finish(), journal, Outbox::new(bounds), clock);
         configure_queues(&engine, &config)?;
         let key = keys[0].clone();
         let door = Door {

@@ -55,13 +55,14 @@ impl Machine {
             }
             Event::SessionNamed { key, session, name } => {
                 let session = self.session_of(session, key);
-                (session.name, session.name_is_kept) = (name, true);
+                (session.name, session.is_kept) = (name, true);
             }
             Event::Submitted { at, key, queue, jobs, options, payloads } => {
                 self.see_time(at);
                 let Some(&queue) = self.queue_names.get(&queue) else { return };
-                let numbers = &mut self.session_of(jobs.first.session, key).numbers;
-                numbers.take(jobs.first.seq, jobs.end_seq());
+                let kept = self.promise(queue) > Durability::Memory;
+                let session = self.session_of(jobs.first.session, key);
+                session.take_numbers(jobs.first.seq, jobs.end_seq(), kept);
                 self.apply_submitted(at, queue, jobs, options, payloads);
             }
             Event::Due { jobs } => {
@@ -117,8 +118,11 @@ impl Machine {
                 }
             }
             Event::Appended { key, session, seq, list, items } => {
-                self.session_of(session, key).numbers.take(seq, seq + 1);
-                if let Some(&list) = self.list_names.get(&list) {
+                let list = self.list_names.get(&list).copied();
+                let kept =
+                    list.is_some_and(|list| self.lists[list.0].durability > Durability::Memory);
+                self.session_of(session, key).take_numbers(seq, seq + 1, kept);
+                if let Some(list) = list {
                     self.bytes += items.size_bytes() as u64;
                     self.lists[list.0].append(None, items);
                     self.serve_list(list, out);
@@ -134,6 +138,8 @@ impl Machine {
                     self.bytes -= before - list.bytes();
                 }
             }
+            Event::Left { session } => self.apply_left(session),
+            Event::Stated(_) => {}
         }
     }
 
@@ -144,7 +150,7 @@ impl Machine {
 
     /// The session, made if a journal knows it and this process does not yet: it may come back
     /// within the grace.
-    fn session_of(&mut self, id: SessionId, key: KeyId) -> &mut Session {
+    pub(crate) fn session_of(&mut self, id: SessionId, key: KeyId) -> &mut Session {
         let (now, until) = (self.now, self.now + self.config.grace);
         let used = self.numbers_used(id);
         let timers = &mut self.timers;

@@ -53,7 +53,7 @@ impl Machine {
         session.connection = Connection::Open;
         session.connections += 1;
         if session.name != name {
-            (session.name, session.name_is_kept) = (name, false);
+            (session.name, session.is_kept) = (name, false);
         }
         let opened = Response::Opened {
             resumed,
@@ -221,8 +221,7 @@ impl Machine {
         self.disconnected(id, out);
         self.release_unheld(id, &[], out);
         self.put_back_popped(id, out);
-        self.unset_connection_timer(id);
-        self.forget(id);
+        self.happen(Event::Left { session: id }, out);
     }
 
     /// The client did not come back in time: what it ran counts as crashed.
@@ -247,7 +246,8 @@ impl Machine {
     }
 
     /// Nothing is remembered of a session that was gone for long.
-    pub(crate) fn forget(&mut self, id: SessionId) {
+    pub(crate) fn apply_left(&mut self, id: SessionId) {
+        self.unset_connection_timer(id);
         if let Some(session) = self.sessions.remove(&id)
             && let Some(at) = session.silence_check
         {

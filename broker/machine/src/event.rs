@@ -13,6 +13,8 @@ use ganger_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::stated::Stated;
+
 /// Whose fault a failed attempt was; the two are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
@@ -194,4 +196,11 @@ pub enum Event {
         /// Its client's words.
         name: String,
     },
+    /// Nothing is remembered of a session any more.
+    Left {
+        /// Which.
+        session: SessionId,
+    },
+    /// A part of the whole state, said again.
+    Stated(Stated),
 }

@@ -77,6 +77,11 @@ impl FinishedJobs {
         }
     }
 
+    /// Oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finished> {
+        self.order.iter().filter_map(|first| self.by_job.get(first))
+    }
+
     pub(crate) fn find(&self, job: JobId) -> Option<&Finished> {
         let (_, finished) = self.by_job.range(..=job).next_back()?;
         finished.jobs.contains(job).then_some(finished)

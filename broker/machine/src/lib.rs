@@ -35,6 +35,7 @@ mod ready;
 mod run;
 mod session;
 mod settle;
+pub mod stated;
 mod submit;
 mod timer;
 
@@ -43,3 +44,4 @@ pub use config::Config;
 pub use event::Event;
 pub use machine::Machine;
 pub use output::{Output, Send};
+pub use stated::Replay;

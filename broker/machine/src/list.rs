@@ -166,6 +166,11 @@ impl List {
         self.runs.front().map_or(self.end, |run| run.start)
     }
 
+    /// What is in it, in order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &ItemRun> {
+        self.runs.iter()
+    }
+
     pub(crate) fn append(&mut self, jobs: Option<JobRange>, block: Block) {
         let run = ItemRun { start: self.end, jobs, block };
         self.end = run.end();

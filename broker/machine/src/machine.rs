@@ -81,11 +81,6 @@ impl Machine {
         &self.config
     }
 
-    /// Takes one event of a journal, before the first [`Machine::step`]. What it would have sent is dropped.
-    pub fn replay(&mut self, event: Event) {
-        self.apply(event, &mut Output::default());
-    }
-
     /// Carries out `command` at the time `now`, then hands out what jobs can be handed out.
     ///
     /// A time before an earlier one counts as that one.
@@ -193,7 +188,7 @@ impl Machine {
                 Timer::Expire(run) => self.expire(run, out),
                 Timer::Grace(session) => self.grace_over(session, out),
                 Timer::Silence(session) => self.check_silence(session, out),
-                Timer::Forget(session) => self.forget(session),
+                Timer::Forget(session) => self.happen(Event::Left { session }, out),
                 Timer::Pop(list, turn) => self.pop_timed_out(list, turn, out),
             }
         }
@@ -224,12 +219,14 @@ impl Machine {
             | Event::Redriven { .. }
             | Event::Forgotten { .. }
             | Event::Removed { .. }
-            | Event::SessionNamed { .. } => return,
+            | Event::SessionNamed { .. }
+            | Event::Left { .. }
+            | Event::Stated(_) => return,
         };
         if let Some(found) = self.sessions.get_mut(&session)
-            && !found.name_is_kept
+            && !found.is_kept
         {
-            found.name_is_kept = true;
+            found.is_kept = true;
             let (key, name) = (found.key, found.name.clone());
             out.journal.push(Event::SessionNamed { key, session, name });
         }
@@ -268,6 +265,11 @@ impl Machine {
             Event::Appended { list: name, .. } | Event::Removed { list: name, .. } => list(name),
             // It goes with the event that it precedes.
             Event::SessionNamed { .. } => Durability::Memory,
+            Event::Left { session } => match self.sessions.get(session) {
+                Some(session) if session.is_kept => self.strongest_promise(),
+                Some(_) | None => Durability::Memory,
+            },
+            Event::Stated(_) => Durability::Memory,
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Most gaps that one session may leave: 1,024. A gap is a submit that was refused, so more of them
 /// come only from a client that goes on submitting into refusals.
 const GAPS_MAX: usize = 1_024;
@@ -19,8 +21,8 @@ const GAPS_MAX: usize = 1_024;
 /// Numbers are used in rising order but for those that were refused: these stay gaps and can be
 /// used later. That is why a repeated submit whose first copy was refused is judged afresh, and
 /// one whose first copy was accepted is recognised, with one number in the ordinary case.
-#[derive(Debug, Default)]
-pub(crate) struct Numbers {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
     next: u64,
     /// Unused numbers below `next`: start to end.
     gaps: BTreeMap<u64, u64>,

@@ -11,6 +11,8 @@ use ganger_shared::{
     Block, JobId, JobOptions, JobRange, Name, RequestId, SessionId, SubscriptionId, Time,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::list::ListKey;
 use crate::ready::Ready;
 use crate::run::RunKey;
@@ -45,12 +47,16 @@ impl Counts {
 }
 
 /// What has happened in a queue since it was made or the broker started.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) submitted: u64,
-    pub(crate) acked: u64,
-    pub(crate) nacked: u64,
-    pub(crate) crashed: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Jobs that were accepted.
+    pub submitted: u64,
+    /// Jobs that were done.
+    pub acked: u64,
+    /// Attempts that their handler reported as failed.
+    pub nacked: u64,
+    /// Attempts whose worker was lost.
+    pub crashed: u64,
 }
 
 #[derive(Debug)]

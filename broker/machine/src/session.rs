@@ -21,8 +21,8 @@ pub(crate) struct Session {
     /// Who may resume it.
     pub(crate) key: KeyId,
     pub(crate) name: String,
-    /// The journal knows the name.
-    pub(crate) name_is_kept: bool,
+    /// The journal knows it: its name is there, before whatever else concerns it.
+    pub(crate) is_kept: bool,
     pub(crate) connection: Connection,
     /// Counts its connections, so that what belongs to an earlier one is told from what is current.
     pub(crate) connections: u64,
@@ -33,6 +33,9 @@ pub(crate) struct Session {
     /// Leases that it holds may get another length when they are extended next.
     pub(crate) has_old_lengths: bool,
     pub(crate) numbers: Numbers,
+    /// Those of them that stand for what must survive the process: a repeat of anything else has to
+    /// take effect again after a restart.
+    pub(crate) kept: Numbers,
     /// The first lease of each run that it holds.
     pub(crate) leases: BTreeSet<LeaseId>,
     /// How many jobs are leased to each subscription, also to those that have ended.
@@ -81,13 +84,14 @@ impl Session {
         Self {
             key,
             name: String::new(),
-            name_is_kept: false,
+            is_kept: false,
             connection,
             connections: 0,
             seen: now,
             silent: false,
             has_old_lengths: false,
             numbers: Numbers::starting_at(used),
+            kept: Numbers::starting_at(used),
             leases: BTreeSet::new(),
             leased: BTreeMap::new(),
             silence_check: None,
@@ -97,6 +101,14 @@ impl Session {
             pops: BTreeMap::new(),
             parked: BTreeSet::new(),
             popped: BTreeMap::new(),
+        }
+    }
+
+    /// Uses numbers, for something that is `kept` or is gone with the process.
+    pub(crate) fn take_numbers(&mut self, first: u64, end: u64, kept: bool) {
+        self.numbers.take(first, end);
+        if kept {
+            self.kept.take(first, end);
         }
     }
 
@@ -150,6 +162,16 @@ impl SettledLeases {
         if self.ranges.len() > SETTLED_MAX {
             self.ranges.pop_first();
         }
+    }
+
+    /// Start to end, in order.
+    pub(crate) fn ranges(&self) -> Vec<(u64, u64)> {
+        self.ranges.iter().map(|(&start, &end)| (start, end)).collect()
+    }
+
+    /// Adds ranges that are neither here nor touch any.
+    pub(crate) fn extend(&mut self, ranges: Vec<(u64, u64)>) {
+        self.ranges.extend(ranges);
     }
 
     /// Those of `leases`, given as start to end, that are not here: joined and in order.

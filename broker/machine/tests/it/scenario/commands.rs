@@ -16,13 +16,14 @@
 //!   set QUEUE [jobs_max= bytes_max= lease= dead_on=a,b durability=]   retry | forget job c1-0[x3]
 //!   job c1-0    lists    make-list LIST [durability=]    purge-list LIST    sessions    status    queues
 //!   journal (events since it was last asked)    restart (a new machine replays the journal)
+//!   restate (the journal is what the machine says of itself, and nothing before)
 //! ```
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ganger_machine::config::{Available, Creation};
-use ganger_machine::{Command, Config, Event, Machine, Output};
+use ganger_machine::{Command, Config, Event, Machine, Output, Replay};
 use ganger_shared::admin::{AdminVerb, DeadWhich, Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::request::{Notify, WhenFull};
@@ -201,13 +202,22 @@ impl World {
                 self.journal_shown = self.journal.len();
                 words.end()
             }
-            "restart" => {
-                let mut machine = Machine::new(self.config.clone(), self.now);
-                for event in &self.journal {
-                    machine.replay(event.clone());
-                    machine.check();
-                }
+            "restate" => {
+                self.journal.clear();
+                self.journal_shown = 0;
+                let (machine, now) = (self.machine.take(), self.now);
+                let machine = machine.unwrap_or_else(|| Machine::new(self.config.clone(), now));
+                machine.restate(|event| self.journal.push(event));
                 self.machine = Some(machine);
+                words.end()
+            }
+            "restart" => {
+                let mut replay = Replay::new(self.config.clone(), self.now);
+                for event in &self.journal {
+                    replay.take(event.clone());
+                    replay.machine().check();
+                }
+                self.machine = Some(replay.finish());
                 self.requests.clear();
                 self.step(Command::Tick, answers);
                 words.end()

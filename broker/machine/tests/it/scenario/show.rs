@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ganger_machine::stated::Stated;
 use ganger_machine::{Event, Send};
 use ganger_shared::admin::{
     AdminAnswer, JobInfo, JobState, ListInfo, QueueInfo, SessionInfo, Status,
@@ -342,5 +343,16 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Removed { .. } => "Removed",
         Event::ListSet { .. } => "ListSet",
         Event::SessionNamed { .. } => "SessionNamed",
+        Event::Left { .. } => "Left",
+        Event::Stated(stated) => match stated {
+            Stated::Begins { .. } => "Begins",
+            Stated::Queue { .. } => "Queue",
+            Stated::List { .. } => "List",
+            Stated::Session { .. } => "Session",
+            Stated::Jobs(_) => "Jobs",
+            Stated::Items { .. } => "Items",
+            Stated::Ended { .. } => "Ended",
+            Stated::Complete => "Complete",
+        },
     }
 }

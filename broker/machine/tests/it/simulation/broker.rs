@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ganger_machine::config::Available;
-use ganger_machine::{Command, Config, Event, Machine, Output};
+use ganger_machine::{Command, Config, Event, Machine, Output, Replay};
 use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
 use ganger_shared::key::KeyId;
 use ganger_shared::{Durability, JobId, Name, Request, RequestId, Response, SessionId, Time};
@@ -21,7 +21,10 @@ pub(crate) const KEY: KeyId = KeyId([1; 8]);
 pub(super) struct Broker {
     pub(super) machine: Machine,
     pub(super) connections: BTreeMap<SessionId, Connection>,
+    /// All that ever happened; the record is made from it.
     pub(super) journal: Vec<Event>,
+    /// The last restatement, and which events of `journal` came before it: a replay begins with it.
+    restated: (Vec<Event>, usize),
     /// How many events of it would survive a loss of power.
     durable: usize,
     /// Responses that wait for the journal to get so far.
@@ -39,6 +42,7 @@ impl Broker {
             machine: Machine::new(config, now),
             connections: BTreeMap::new(),
             journal: Vec::new(),
+            restated: (Vec::new(), 0),
             durable: 0,
             held: VecDeque::new(),
             record: Record::default(),
@@ -96,24 +100,42 @@ impl Broker {
         }
         self.journal.truncate(kept);
         self.record = Record::of(&self.journal);
-        self.machine = Machine::new(config, now);
-        for event in &self.journal {
-            self.machine.replay(event.clone());
-        }
-        self.machine.check();
+        self.machine = self.replayed(config, now);
         self.connections.clear();
         self.held.clear();
         self.durable = self.journal.len();
     }
 
+    /// A machine that was told what the journal has, as it is after its last compaction.
+    fn replayed(&self, config: Config, now: Time) -> Machine {
+        let (restated, before) = &self.restated;
+        let mut replay = Replay::new(config, now);
+        for event in restated.iter().chain(&self.journal[*before..]) {
+            replay.take(event.clone());
+        }
+        replay.machine().check();
+        replay.finish()
+    }
+
+    /// The state is said again, and takes the place of the journal so far; not while something of that
+    /// is on its way to the disk.
+    pub(super) fn compact(&mut self) -> bool {
+        if self.is_flushed() {
+            let mut events = Vec::new();
+            self.machine.restate(|event| events.push(event));
+            self.restated = (events, self.journal.len());
+        }
+        self.is_flushed()
+    }
+
+    pub(super) fn began_with_restatement(&self) -> bool {
+        !self.restated.0.is_empty()
+    }
+
     /// A machine that replays the journal holds what this one holds: jobs in their order, lists
     /// and settings.
     pub(super) fn compare_with_replay(&mut self, config: Config, now: Time) {
-        let mut replayed = Machine::new(config, now);
-        for event in &self.journal {
-            replayed.replay(event.clone());
-        }
-        replayed.check();
+        let mut replayed = self.replayed(config, now);
         let jobs: Vec<JobId> = self.record.jobs.keys().copied().collect();
         let expected = durable_state(&mut self.machine, now, &jobs);
         let found = durable_state(&mut replayed, now, &jobs);

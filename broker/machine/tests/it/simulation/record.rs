@@ -78,7 +78,11 @@ impl Record {
     /// If the event cannot follow on what is recorded.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
-            Event::QueueSet { .. } | Event::QueuePaused { .. } | Event::SessionNamed { .. } => {}
+            Event::QueueSet { .. }
+            | Event::QueuePaused { .. }
+            | Event::SessionNamed { .. }
+            | Event::Left { .. }
+            | Event::Stated(_) => {}
             Event::ListMade { list, .. } | Event::ListSet { list, .. } => {
                 self.lists.entry(list.clone()).or_default();
             }

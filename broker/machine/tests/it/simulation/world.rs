@@ -397,6 +397,11 @@ impl World {
                 let queue = self.rng.pick(&self.plan.queues).clone();
                 self.operate(AdminVerb::QueuePurge { queue });
             }
+            10 | 11 if self.plan.restarts => {
+                if self.broker.compact() {
+                    self.seen.hit("the journal was compacted");
+                }
+            }
             _ => self.look_for_rare_states(),
         }
     }
@@ -432,6 +437,9 @@ impl World {
         let before = self.broker.journal.len();
         self.broker.restart(self.plan.config(), self.broker_now(), kept);
         self.seen.hit("the broker was restarted");
+        if self.broker.began_with_restatement() {
+            self.seen.hit("a restart began with a restatement");
+        }
         if self.broker.journal.len() < before {
             self.seen.hit("the broker lost what was not durable");
         }

@@ -1,0 +1,541 @@
+//! The whole state of record, said again as events: what a journal begins with once the records
+//! before it are gone.
+//!
+//! Not a format of its own, and no second way to change the state while the machine runs: these
+//! events are made by [`Machine::restate`] and taken by [`Replay`].
+//!
+//! ```text
+//!   Begins ─▶ Queue… ─▶ List… ─▶ Session… ─▶ Jobs… ─▶ Items… ─▶ Ended… ─▶ Complete
+//! ```
+//!
+//! They follow each other in the journal with no other event between. A restatement without its
+//! `Complete` was cut off by the end of the process and counts for nothing; what was before it is
+//! there still, for it is removed only when the restatement is durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ganger_shared::admin::{Pause, QueueSettings};
+use ganger_shared::key::KeyId;
+use ganger_shared::{
+    Block, DeathReason, Durability, Ending, Failure, JobOptions, JobRange, LeaseId, Name,
+    SessionId, SubscriptionId, Time,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::event::{Event, StopCause};
+use crate::finished::Finished;
+use crate::list::{ItemRun, ListKey};
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::queue::QueueKey;
+use crate::run::{Lease, Phase, Run};
+
+pub use crate::numbers::Numbers;
+pub use crate::queue::Totals;
+
+/// One part of a restatement. Only what must survive is in it: nothing of objects in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stated {
+    /// What follows, up to `Complete`, takes the place of everything before.
+    Begins {
+        /// When.
+        at: Time,
+        /// Every lease below this was granted.
+        next_lease: u64,
+    },
+    /// A queue.
+    Queue {
+        /// Its name.
+        queue: Name,
+        /// All of them.
+        settings: QueueSettings,
+        /// What stops and why, if something does.
+        pause: Option<(Pause, String)>,
+        /// The place of the next job that is put behind all others.
+        next_order: u64,
+        /// What has happened in it.
+        totals: Totals,
+    },
+    /// A list, empty so far.
+    List {
+        /// Its name.
+        list: Name,
+        /// What an answer about it promises.
+        durability: Durability,
+        /// Whether somebody has decided that.
+        is_decided: bool,
+        /// Index of the next item to be appended.
+        end: u64,
+        /// Queues whose jobs send results here; the flag is set for the one that it is named after.
+        feeders: Vec<(Name, bool)>,
+    },
+    /// What must be remembered of a session.
+    Session {
+        /// Which.
+        session: SessionId,
+        /// Who may resume it.
+        key: KeyId,
+        /// What it calls itself.
+        name: String,
+        /// The numbers it has used for what must survive.
+        numbers: Numbers,
+        /// Leases that it has settled: start to end.
+        settled: Vec<(u64, u64)>,
+    },
+    /// Jobs that have fared alike.
+    Jobs(Box<Jobs>),
+    /// Items of a list, those included that were popped and not confirmed. Their list is at its
+    /// end, or behind: indexes rise.
+    Items {
+        /// The list.
+        list: Name,
+        /// Index of the first.
+        start: u64,
+        /// The jobs whose results they are.
+        jobs: Option<JobRange>,
+        /// They.
+        items: Block,
+    },
+    /// Jobs that are gone, whose ending can still be asked for; oldest first.
+    Ended {
+        /// Which.
+        jobs: JobRange,
+        /// Their queue.
+        queue: Name,
+        /// How.
+        ending: Ending,
+        /// When they were submitted.
+        submitted: Time,
+        /// Attempts, failures and crashes of each.
+        counts: (u32, u32, u32),
+    },
+    /// That was all.
+    Complete,
+}
+
+/// Jobs of one queue that have fared alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// Their numbers.
+    pub jobs: JobRange,
+    /// Their queue.
+    pub queue: Name,
+    /// What they share.
+    pub options: JobOptions,
+    /// The list that their results go to.
+    pub results: Option<Name>,
+    /// One each.
+    pub payloads: Block,
+    /// When.
+    pub submitted: Time,
+    /// The places, among the ready jobs of their priority, of the first and of the last one.
+    pub orders: (u64, u64),
+    /// Attempts, failures and crashes of each.
+    pub counts: (u32, u32, u32),
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// Where they stand.
+    pub standing: Standing,
+}
+
+/// Where jobs stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// They wait for a worker.
+    Ready,
+    /// They wait for their time.
+    Delayed {
+        /// Which is this.
+        until: Time,
+    },
+    /// They run.
+    Leased {
+        /// Lease of the first one; the others follow on.
+        first: LeaseId,
+        /// Whose.
+        session: SessionId,
+        /// Under which of its subscriptions.
+        subscription: SubscriptionId,
+        /// Since when.
+        since: Time,
+        /// How long their leases last without a sign of life.
+        length_ms: u64,
+        /// Why they are to stop, and when their leases end.
+        stopping: Option<(StopCause, Time)>,
+    },
+    /// They were given up.
+    Dead {
+        /// Why.
+        reason: DeathReason,
+        /// When.
+        at: Time,
+    },
+}
+
+impl Machine {
+    /// Says everything again that must survive, so that the journal's earlier records are not needed.
+    ///
+    /// Payloads are shared, not copied. `tell` is called once for each queue, list, session, run of
+    /// jobs and run of items: O(what there is).
+    pub fn restate(&self, mut tell: impl FnMut(Event)) {
+        let mut tell = |stated| tell(Event::Stated(stated));
+        tell(Stated::Begins { at: self.now, next_lease: self.next_lease });
+        for key in self.kept_queues() {
+            tell(self.state_queue(key));
+        }
+        for key in self.kept_lists() {
+            tell(self.state_list(key));
+        }
+        for (&id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept) {
+            tell(Stated::Session {
+                session: id,
+                key: session.key,
+                name: session.name.clone(),
+                numbers: session.kept.clone(),
+                settled: session.settled.ranges(),
+            });
+        }
+        for (_, run) in self.runs.iter().filter(|(_, run)| self.keeps_queue(run.queue)) {
+            tell(self.state_jobs(run));
+        }
+        let mut popped = self.popped_items();
+        for key in self.kept_lists() {
+            let list = &self.lists[key.0];
+            let mut items: Vec<ItemRun> = popped.remove(&key).unwrap_or_default();
+            items.extend(list.runs().cloned());
+            items.sort_by_key(|run| run.start);
+            for ItemRun { start, jobs, block } in items {
+                tell(Stated::Items { list: list.name.clone(), start, jobs, items: block });
+            }
+        }
+        for finished in self.finished.iter().filter(|found| self.keeps_queue(found.queue)) {
+            tell(Stated::Ended {
+                jobs: finished.jobs,
+                queue: self.queues[finished.queue.0].name.clone(),
+                ending: finished.ending.clone(),
+                submitted: finished.submitted,
+                counts: (finished.attempts, finished.failures, finished.crashes),
+            });
+        }
+        tell(Stated::Complete);
+    }
+
+    fn keeps_queue(&self, key: QueueKey) -> bool {
+        self.promise(key) > Durability::Memory
+    }
+
+    fn kept_queues(&self) -> impl Iterator<Item = QueueKey> {
+        (0..self.queues.len()).map(QueueKey).filter(|&key| self.keeps_queue(key))
+    }
+
+    fn kept_lists(&self) -> impl Iterator<Item = ListKey> {
+        let kept = |key: &ListKey| self.lists[key.0].durability > Durability::Memory;
+        (0..self.lists.len()).map(ListKey).filter(kept)
+    }
+
+    fn state_queue(&self, key: QueueKey) -> Stated {
+        let queue = &self.queues[key.0];
+        Stated::Queue {
+            queue: queue.name.clone(),
+            settings: queue.settings.clone(),
+            pause: queue.pause.clone(),
+            next_order: queue.next_order,
+            totals: queue.totals,
+        }
+    }
+
+    fn state_list(&self, key: ListKey) -> Stated {
+        let list = &self.lists[key.0];
+        let feeder = |&queue: &QueueKey| {
+            let queue = &self.queues[queue.0];
+            (queue.name.clone(), queue.results == Some(key))
+        };
+        Stated::List {
+            list: list.name.clone(),
+            durability: list.durability,
+            is_decided: list.is_decided,
+            end: list.end,
+            feeders: list.feeders.iter().map(feeder).collect(),
+        }
+    }
+
+    fn state_jobs(&self, run: &Run) -> Stated {
+        let standing = match &run.phase {
+            Phase::Ready => Standing::Ready,
+            &Phase::Delayed { until } => Standing::Delayed { until },
+            Phase::Leased(lease) => Standing::Leased {
+                first: lease.first,
+                session: lease.session,
+                subscription: lease.subscription,
+                since: lease.since,
+                length_ms: lease.length_ms,
+                stopping: lease.stopping,
+            },
+            &Phase::Dead { reason, at } => Standing::Dead { reason, at },
+        };
+        Stated::Jobs(Box::new(Jobs {
+            jobs: run.jobs,
+            queue: self.queues[run.queue.0].name.clone(),
+            options: (*run.options).clone(),
+            results: run.results.map(|key| self.lists[key.0].name.clone()),
+            payloads: run.payloads.clone(),
+            submitted: run.submitted,
+            orders: (run.order, run.last_order),
+            counts: (run.attempts, run.failures, run.crashes),
+            failure: run.failure.as_deref().cloned(),
+            standing,
+        }))
+    }
+
+    /// What was popped of each list and not confirmed: it comes back with a restart.
+    fn popped_items(&self) -> BTreeMap<ListKey, Vec<ItemRun>> {
+        let mut popped: BTreeMap<ListKey, Vec<ItemRun>> = BTreeMap::new();
+        for session in self.sessions.values() {
+            for (&list, receipts) in &session.popped {
+                popped.entry(list).or_default().extend(receipts.values().flatten().cloned());
+            }
+        }
+        popped
+    }
+
+    /// Takes one part. What names a queue or a list that was not stated is passed over, as `apply`
+    /// does.
+    fn take_stated(&mut self, stated: Stated) {
+        match stated {
+            Stated::Begins { at, next_lease } => {
+                self.now = self.now.max(at);
+                self.next_lease = self.next_lease.max(next_lease);
+            }
+            Stated::Queue { queue, settings, pause, next_order, totals } => {
+                let mut nothing = Output::default();
+                self.apply(Event::QueueSet { queue: queue.clone(), settings }, &mut nothing);
+                let queue = &mut self.queues[self.queue_names[&queue].0];
+                (queue.pause, queue.next_order, queue.totals) = (pause, next_order, totals);
+            }
+            Stated::List { list, durability, is_decided, end, feeders } => {
+                let key = self.list_named(&list, durability);
+                let list = &mut self.lists[key.0];
+                (list.is_decided, list.end) = (is_decided, end);
+                for (queue, named_after) in feeders {
+                    let Some(&queue) = self.queue_names.get(&queue) else { continue };
+                    self.lists[key.0].feeders.insert(queue);
+                    if named_after {
+                        self.queues[queue.0].results = Some(key);
+                    }
+                }
+            }
+            Stated::Session { session, key, name, numbers, settled } => {
+                let session = self.session_of(session, key);
+                (session.name, session.is_kept) = (name, true);
+                session.kept = numbers.clone();
+                session.numbers = numbers;
+                session.settled.extend(settled);
+            }
+            Stated::Jobs(jobs) => self.take_jobs(*jobs),
+            Stated::Items { list, start, jobs, items } => {
+                if let Some(&list) = self.list_names.get(&list) {
+                    self.bytes += items.size_bytes() as u64;
+                    self.lists[list.0].put_back(ItemRun { start, jobs, block: items });
+                }
+            }
+            Stated::Ended { jobs, queue, ending, submitted, counts } => {
+                let Some(&queue) = self.queue_names.get(&queue) else { return };
+                let (attempts, failures, crashes) = counts;
+                self.finished.add(Finished {
+                    jobs,
+                    queue,
+                    ending,
+                    submitted,
+                    attempts,
+                    failures,
+                    crashes,
+                });
+            }
+            Stated::Complete => {}
+        }
+    }
+
+    fn take_jobs(&mut self, stated: Jobs) {
+        let Some(&queue) = self.queue_names.get(&stated.queue) else { return };
+        let phase = match stated.standing {
+            Standing::Ready => Phase::Ready,
+            Standing::Delayed { until } => Phase::Delayed { until },
+            Standing::Leased { first, session, subscription, since, length_ms, stopping } => {
+                if !self.sessions.contains_key(&session) {
+                    return;
+                }
+                Phase::Leased(Lease {
+                    first,
+                    session,
+                    subscription,
+                    since,
+                    length_ms,
+                    stopping,
+                    progress: None,
+                })
+            }
+            Standing::Dead { reason, at } => Phase::Dead { reason, at },
+        };
+        let holder = match &phase {
+            Phase::Leased(lease) => Some((lease.session, lease.length_ms)),
+            Phase::Ready | Phase::Delayed { .. } | Phase::Dead { .. } => None,
+        };
+        let options = self.queues[queue.0].share(stated.options);
+        let (order, last_order) = stated.orders;
+        let (attempts, failures, crashes) = stated.counts;
+        self.add(Run {
+            jobs: stated.jobs,
+            queue,
+            options,
+            results: stated.results.and_then(|name| self.list_names.get(&name).copied()),
+            payloads: stated.payloads,
+            submitted: stated.submitted,
+            order,
+            last_order,
+            attempts,
+            failures,
+            crashes,
+            failure: stated.failure.map(Arc::new),
+            watchers: smallvec::SmallVec::new(),
+            phase,
+        });
+        if let Some((session, length_ms)) = holder {
+            self.watch_silence(session, length_ms);
+        }
+    }
+}
+
+/// A machine that is coming back: it takes the events of a journal, from its first one on.
+#[derive(Debug)]
+pub struct Replay {
+    config: Config,
+    start: Time,
+    machine: Machine,
+    /// A restatement that is not complete.
+    restated: Option<Box<Machine>>,
+}
+
+impl Replay {
+    /// Nothing so far, at `start`.
+    #[must_use]
+    pub fn new(config: Config, start: Time) -> Self {
+        let machine = Machine::new(config.clone(), start);
+        Self { config, start, machine, restated: None }
+    }
+
+    /// Takes the next event. What it would have sent is dropped.
+    pub fn take(&mut self, event: Event) {
+        match (event, &mut self.restated) {
+            (Event::Stated(begins @ Stated::Begins { .. }), restated) => {
+                let mut machine = Machine::new(self.config.clone(), self.start);
+                machine.take_stated(begins);
+                *restated = Some(Box::new(machine));
+            }
+            (Event::Stated(Stated::Complete), restated) => {
+                if let Some(machine) = restated.take() {
+                    self.machine = *machine;
+                }
+            }
+            (Event::Stated(stated), Some(machine)) => machine.take_stated(stated),
+            // A part of no restatement: nobody writes it, and it has nowhere to go.
+            (Event::Stated(_), None) => {}
+            (event, restated) => {
+                // The process ended within the restatement, and another one went on.
+                *restated = None;
+                self.machine.apply(event, &mut Output::default());
+            }
+        }
+    }
+
+    /// What the events so far have made.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// All events were taken.
+    #[must_use]
+    pub fn finish(self) -> Machine {
+        self.machine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_shared::request::{Notify, WhenFull};
+    use ganger_shared::{Request, RequestId};
+
+    use super::*;
+    use crate::Command;
+    use crate::config::Available;
+
+    const NOW: Time = Time::from_millis(1_000);
+
+    fn durable() -> Config {
+        let mut config = Config { available: Available::All, ..Config::default() };
+        config.queue_defaults.durability = Durability::Strict;
+        config
+    }
+
+    /// A machine with a job that runs and two that wait, and its journal.
+    fn busy_machine() -> (Machine, Vec<Event>) {
+        let mut machine = Machine::new(durable(), NOW);
+        let (session, key) = (SessionId(1), KeyId([1; 8]));
+        let open = Command::Open { session, key, held: Vec::new(), name: String::new() };
+        let queue = Name::new("q").unwrap();
+        let submit = Request::Submit {
+            request: RequestId(1),
+            queue: queue.clone(),
+            first_seq: 0,
+            options: JobOptions::new(Name::new("h").unwrap()),
+            payloads: ["a", "b", "c"].iter().collect(),
+            when_full: WhenFull::Refuse,
+            notify: Notify::No,
+        };
+        let subscription = SubscriptionId(1);
+        let subscribe = Request::Subscribe { subscription, queue, credit: 1 };
+        let mut out = Output::default();
+        machine.step(NOW, open, &mut out);
+        for request in [submit, subscribe] {
+            machine.step(NOW, Command::Request { session, request }, &mut out);
+        }
+        (machine, out.journal)
+    }
+
+    fn replayed(events: &[Event]) -> Machine {
+        let mut replay = Replay::new(durable(), NOW);
+        events.iter().cloned().for_each(|event| replay.take(event));
+        replay.machine().check();
+        replay.finish()
+    }
+
+    fn restated(machine: &Machine) -> Vec<Event> {
+        let mut events = Vec::new();
+        machine.restate(|event| events.push(event));
+        events
+    }
+
+    #[test]
+    fn what_took_a_restatement_says_the_same_of_itself() {
+        let (machine, _) = busy_machine();
+        let stated = restated(&machine);
+        assert_eq!(restated(&replayed(&stated)), stated);
+    }
+
+    #[test]
+    fn restatement_that_was_cut_off_counts_for_nothing_and_a_whole_one_changes_nothing() {
+        let (machine, journal) = busy_machine();
+        let stated = restated(&machine);
+        let more = [Event::QueuePaused {
+            queue: Name::new("q").unwrap(),
+            pause: Some((Pause::Delivery, "cut".to_owned())),
+        }];
+        let plain = restated(&replayed(&[&journal[..], &more].concat()));
+        for cut in 0..=stated.len() {
+            let found = replayed(&[&journal[..], &stated[..cut], &more].concat());
+            assert_eq!(restated(&found), plain, "cut after {cut}");
+        }
+    }
+}
