@@ -109,3 +109,21 @@ impl Drop for Popping<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pop_has_said_needs_not_be_said_again() {
+        let pops = Pops::default();
+        assert_eq!([pops.next(), pops.next()], [(1, 0), (2, 0)]);
+        pops.arrived(2);
+        assert_eq!(pops.untold(), None, "the first one is still on its way");
+        pops.arrived(1);
+        assert_eq!(pops.next(), (3, 2));
+        assert_eq!(pops.untold(), None);
+        pops.arrived(3);
+        assert_eq!((pops.untold(), pops.untold()), (Some(3), None));
+    }
+}
