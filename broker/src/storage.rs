@@ -17,6 +17,9 @@ pub use memory::MemoryStorage;
 pub struct Seq(pub u64);
 
 impl Seq {
+    /// Position of the first record.
+    pub const FIRST: Self = Self(1);
+
     /// Before the first record.
     pub const START: Self = Self(0);
 
@@ -51,12 +54,44 @@ pub enum Until {
     Durable,
 }
 
+/// How much more work a storage takes in.
+///
+/// What ends work that was taken in, and what states it again for a [`compact`](Storage::compact),
+/// needs no room: for that the storage keeps a reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Room {
+    /// Bytes on the disk, at least; how many an [`append`](Storage::append) takes is the storage's
+    /// to say.
+    pub bytes: u64,
+}
+
+impl Room {
+    /// Of a storage that has no bound of its own.
+    pub const UNLIMITED: Self = Self { bytes: u64::MAX };
+}
+
 /// Why a storage cannot go on. The broker ends on any of them: it never goes on without its log.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another broker has the storage. This one must not answer anybody any more.
     #[error("another broker has taken over the storage")]
     Fenced,
+    /// Another process has the storage.
+    #[error("{place} is in use by process {holder}")]
+    InUse {
+        /// Which storage.
+        place: String,
+        /// Its process id, or what is known of it.
+        holder: String,
+    },
+    /// The storage was made by a program that knows more than this one.
+    #[error("{place} cannot be opened by this version: {reason}")]
+    Unsupported {
+        /// Which storage.
+        place: String,
+        /// What this program does not know.
+        reason: String,
+    },
     /// The system refused.
     #[error("cannot {doing}")]
     Io {
@@ -79,13 +114,13 @@ pub enum StorageError {
 ///
 /// ```text
 ///   replay  ─▶  append, append, compact, append …
-///   once        in the order of their numbers
+///   once        in the order of their positions
 /// ```
 ///
 /// An implementation must pass [`contract::check`].
 pub trait Storage: Send + 'static {
-    /// Shows every record to `visit`, in order, and returns the position of the last one. After
-    /// [`compact`](Self::compact) the first record shown is the snapshot, at its position.
+    /// Shows every record to `visit`, in order, and returns the position of the last one that there
+    /// ever was. After [`compact`](Self::compact) the first record shown is the one at its `from`.
     ///
     /// The first call on a storage. It takes the storage over: whoever had it before is fenced, or
     /// this call is refused.
@@ -98,19 +133,29 @@ pub trait Storage: Send + 'static {
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
     ) -> Result<Seq, StorageError>;
 
-    /// Adds `records`, whose numbers follow on from the last one, and takes them and all before
-    /// them as far as `until` says. With no records it only does the latter.
+    /// Adds `records`, whose positions follow on from the last one, and takes them and all before
+    /// them as far as `until` says. With no records it only does the latter; called so when there is
+    /// nothing else to do, it lets the storage put in order what it has written.
     ///
     /// # Errors
     ///
     /// After any error nothing is known of the records, and the storage is of no more use.
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError>;
 
-    /// Puts one record, durable, in the place of all records up to its position; those after it
-    /// stay.
+    /// Forgets the records before `from`, durably: whatever of them is still of use was stated again
+    /// by records at or after it. Those, and all positions, stay as they are.
+    ///
+    /// `from` never goes back, and is at most the position after the last one: then no record is
+    /// left.
     ///
     /// # Errors
     ///
     /// As for [`append`](Self::append).
-    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError>;
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError>;
+
+    /// How much new work may be appended. While callers keep to it, an append never fails for lack
+    /// of space. A storage that was full looks here whether it still is.
+    fn room(&mut self) -> Room {
+        Room::UNLIMITED
+    }
 }

@@ -18,7 +18,9 @@ pub fn check<S: Storage, Open: FnMut() -> S>(mut fresh: impl FnMut() -> Open) {
     numbers_go_on_after_a_restart(&mut fresh());
     append_of_nothing_adds_no_record(&mut fresh());
     number_out_of_order_is_refused(&mut fresh());
-    snapshot_takes_the_place_of_what_it_covers(&mut fresh());
+    compaction_forgets_what_is_before_it(&mut fresh());
+    positions_go_on_when_all_is_forgotten(&mut fresh());
+    compaction_never_goes_back(&mut fresh());
     error_of_the_visitor_ends_the_replay(&mut fresh());
     two_brokers_never_both_append(&mut fresh());
 }
@@ -82,29 +84,49 @@ fn number_out_of_order_is_refused<S: Storage>(open: &mut impl FnMut() -> S) {
     records(&mut storage);
     let gap = storage.append(&[Record { seq: Seq(2), body: b"two" }], Until::Durable);
     assert!(gap.is_err(), "position 2 was taken before position 1");
-    drop(storage);
-    let mut storage = open();
-    records(&mut storage);
-    let early = storage.compact(Record { seq: Seq(1), body: b"one" });
-    assert!(early.is_err(), "a snapshot took the place of records that there are not");
 }
 
-fn snapshot_takes_the_place_of_what_it_covers<S: Storage>(open: &mut impl FnMut() -> S) {
+fn compaction_forgets_what_is_before_it<S: Storage>(open: &mut impl FnMut() -> S) {
     let mut storage = open();
     records(&mut storage);
     append(&mut storage, &[(1, b"one"), (2, b"two"), (3, b"three")], Until::Written);
-    storage.compact(Record { seq: Seq(2), body: b"one and two" }).expect("compacts");
+    storage.compact(Seq(2)).expect("two records are after it");
     append(&mut storage, &[(4, b"four")], Until::Durable);
     drop(storage);
-    let expected = [(2, "one and two"), (3, "three"), (4, "four")]
+    let left = [(2, "two"), (3, "three"), (4, "four")]
         .map(|(seq, body)| (Seq(seq), body.as_bytes().to_vec()));
-    assert_eq!(records(&mut open()), (expected.to_vec(), Seq(4)));
+    let mut storage = open();
+    assert_eq!(records(&mut storage), (left.to_vec(), Seq(4)));
+    storage.compact(Seq(4)).expect("a later one");
+    drop(storage);
+    assert_eq!(records(&mut open()), (vec![(Seq(4), b"four".to_vec())], Seq(4)));
+}
 
+fn positions_go_on_when_all_is_forgotten<S: Storage>(open: &mut impl FnMut() -> S) {
     let mut storage = open();
     records(&mut storage);
-    storage.compact(Record { seq: Seq(4), body: b"all" }).expect("compacts");
+    append(&mut storage, &[(1, b"one"), (2, b"two")], Until::Durable);
+    storage.compact(Seq(3)).expect("all that there is may be forgotten");
     drop(storage);
-    assert_eq!(records(&mut open()), (vec![(Seq(4), b"all".to_vec())], Seq(4)));
+    let mut storage = open();
+    assert_eq!(records(&mut storage), (vec![], Seq(2)), "what was forgotten is shown");
+    append(&mut storage, &[(3, b"three")], Until::Durable);
+    drop(storage);
+    assert_eq!(records(&mut open()), (vec![(Seq(3), b"three".to_vec())], Seq(3)));
+}
+
+fn compaction_never_goes_back<S: Storage>(open: &mut impl FnMut() -> S) {
+    let bodies: [(u64, &[u8]); 2] = [(1, b"one"), (2, b"two")];
+    let mut storage = open();
+    records(&mut storage);
+    append(&mut storage, &bodies, Until::Durable);
+    assert!(storage.compact(Seq(4)).is_err(), "records that there are not were forgotten");
+    drop(storage);
+    let mut storage = open();
+    records(&mut storage);
+    storage.compact(Seq(2)).expect("a record is after it");
+    storage.compact(Seq(2)).expect("the same again changes nothing");
+    assert!(storage.compact(Seq(1)).is_err(), "a record came back");
 }
 
 fn error_of_the_visitor_ends_the_replay<S: Storage>(open: &mut impl FnMut() -> S) {

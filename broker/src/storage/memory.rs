@@ -33,6 +33,8 @@ pub struct MemoryStorage {
 #[derive(Debug, Default)]
 struct Log {
     records: VecDeque<(Seq, Vec<u8>)>,
+    /// Records before it are forgotten.
+    start: Seq,
     last: Seq,
     epoch: u64,
 }
@@ -85,15 +87,15 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
         let mut log = self.leading()?;
-        if snapshot.seq > log.last {
-            return Err(misplaced(snapshot.seq, log.last));
+        if from < log.start || from > log.last.next() {
+            return Err(misplaced(from, log.last));
         }
-        while log.records.front().is_some_and(|(seq, _)| *seq <= snapshot.seq) {
+        log.start = from;
+        while log.records.front().is_some_and(|(seq, _)| *seq < from) {
             log.records.pop_front();
         }
-        log.records.push_front((snapshot.seq, snapshot.body.to_vec()));
         Ok(())
     }
 }

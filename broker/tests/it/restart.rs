@@ -91,8 +91,8 @@ impl Storage for Asking {
         self.inner.append(records, until)
     }
 
-    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
-        self.inner.compact(snapshot)
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.inner.compact(from)
     }
 }
 
@@ -141,8 +141,8 @@ impl Storage for Telling {
         Ok(())
     }
 
-    fn compact(&mut self, snapshot: Record<'_>) -> Result<(), StorageError> {
-        self.inner.compact(snapshot)
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.inner.compact(from)
     }
 }
 
