@@ -8,8 +8,10 @@ use std::fmt;
 use std::io;
 
 pub mod contract;
+pub mod disk;
 mod memory;
 
+pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
 
 /// A position in the journal; the first record has 1, the next one 2, without a gap.

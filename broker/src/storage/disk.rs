@@ -1,0 +1,269 @@
+//! The journal in a directory of the disk.
+//!
+//! ```text
+//!   files    the file system, as little of it as is needed, and a directory of the system
+//!   format   the file FORMAT: what kind of journal this is, and its key
+//!   frame    what one append adds, at once or not at all
+//!   segment  a file of frames as it is read, and what its end means
+//!   recovery which segments count, where the log ends, all records in order
+//!   writer   the end of the log as it grows; spare: the next segment
+//!   inspect  for operators: look, check, copy what is good
+//! ```
+//!
+//! The format, the rule that tells a torn tail from damage and all reasons are in docs/journal.md,
+//! which changes in the same commit as this.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::files::{Directory, Files, Held, Lock};
+use self::format::{Access, Found, Store};
+use self::recovery::Log;
+use self::writer::Writer;
+use super::{Record, Room, Seq, Storage, StorageError, Until};
+
+pub mod files;
+mod format;
+mod frame;
+mod inspect;
+mod recovery;
+mod segment;
+mod spare;
+mod writer;
+
+pub use inspect::{Entry, Inspection, Lost, Salvaged, SegmentSummary, Summary};
+
+const LOCK: &str = "LOCK";
+
+/// How the journal uses its directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of a segment, rounded up to 4 KiB; at least 8 KiB. What was made with another size can
+    /// be read.
+    pub segment_bytes: u64,
+    /// Free space on the file system that is left for others: with less there is no room for new
+    /// work.
+    pub min_free_bytes: u64,
+    /// When the next segment is filled with zeros.
+    pub fill: Fill,
+}
+
+/// When the next segment is filled with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// While the current one is being written.
+    OnAThread,
+    /// Before the current one is written: the same calls in the same order each time, for tests.
+    AtOnce,
+}
+
+impl Default for Options {
+    /// Segments of 64 MiB, 1 GiB for others, filled on a thread.
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, min_free_bytes: 1 << 30, fill: Fill::OnAThread }
+    }
+}
+
+impl Options {
+    const fn segment_blocks(&self) -> u64 {
+        let blocks = self.segment_bytes.div_ceil(segment::BLOCK);
+        if blocks < 2 { 2 } else { blocks }
+    }
+}
+
+/// A journal in a directory, which is made where there is none.
+///
+/// ```
+/// use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, Until};
+///
+/// let directory = tempfile::tempdir()?;
+/// let mut journal = DiskStorage::new(directory.path());
+/// let last = journal.replay(&mut |_| Ok(()))?;
+/// journal.append(&[Record { seq: last.next(), body: b"hello" }], Until::Durable)?;
+/// drop(journal);
+///
+/// let mut journal = DiskStorage::new(directory.path());
+/// assert_eq!(journal.replay(&mut |record| Ok(assert_eq!(record.body, b"hello")))?, Seq(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DiskStorage {
+    files: Arc<dyn Files>,
+    options: Options,
+    open: Option<Open>,
+}
+
+struct Open {
+    writer: Writer,
+    _lock: Box<dyn Held>,
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("last", &self.writer.last()).finish_non_exhaustive()
+    }
+}
+
+impl DiskStorage {
+    /// The journal in the directory at `path`. Nothing is touched before the replay.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::on(Arc::new(Directory::new(path)), Options::default())
+    }
+
+    /// The journal in some directory that may be no real one.
+    pub fn on(files: Arc<dyn Files>, options: Options) -> Self {
+        Self { files, options, open: None }
+    }
+
+    fn lock(&self) -> Result<Box<dyn Held>, StorageError> {
+        let place = self.files.place("");
+        match self.files.lock(LOCK, &std::process::id().to_string()) {
+            Ok(Lock::Taken(held)) => Ok(held),
+            Ok(Lock::HeldBy(holder)) => Err(StorageError::InUse { place, holder }),
+            Err(error) => Err(failed(format!("lock {place}"), error)),
+        }
+    }
+
+    fn recover(
+        &self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Writer, StorageError> {
+        let files = &*self.files;
+        let names = names(files)?;
+        let store = match format::read(files, &names, Access::Write)? {
+            Found::Nothing => return self.create(&names),
+            Found::Sound(store) => {
+                Store::clear_new(files, &names)?;
+                store
+            }
+            Found::OneCopy(store) => {
+                let file = files.place(format::NAME);
+                log::warn!(file; "one copy was damaged and is written again");
+                store.write_new(files)?;
+                Store::publish(files)?;
+                store
+            }
+        };
+        let log = Log::find(files, &store, &names)?;
+        log.walk(files, &store, &mut |_, record| visit(record))?;
+        if log.torn_bytes > 0 {
+            let (file, bytes) =
+                (files.place(&segment::name(log.last().head.segment)), log.torn_bytes);
+            log::warn!(file, bytes; "cut off what was not wholly written");
+        }
+        Writer::after(Arc::clone(&self.files), store, self.options, &log)
+    }
+
+    fn create(&self, names: &[String]) -> Result<Writer, StorageError> {
+        let files = &*self.files;
+        let segments: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+        match (&segments[..], names.iter().any(|name| name == format::NEW_NAME)) {
+            ([], _) => {}
+            // Making it was interrupted, before anything could be acknowledged.
+            (&[1], true) => {
+                let removed = files.remove(&segment::name(1)).and_then(|()| files.sync());
+                removed.map_err(|error| failed(format!("clear {}", files.place("")), error))?;
+            }
+            (_, _) => {
+                let reason = "the file is missing, and there are segments";
+                return Err(damaged(files.place(format::NAME), reason));
+            }
+        }
+        let store = Store::random()?;
+        store.write_new(files)?;
+        let writer = Writer::first(Arc::clone(&self.files), store, self.options)?;
+        Store::publish(files)?;
+        Ok(writer)
+    }
+
+    /// Lets `act` on what is open; after an error it is open no more.
+    fn with<T>(
+        &mut self,
+        act: impl FnOnce(&mut Writer) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let Some(open) = &mut self.open else {
+            let error = io::Error::other("it is not open, or an earlier error has ended it");
+            return Err(failed(format!("use {}", self.files.place("")), error));
+        };
+        let done = act(&mut open.writer);
+        if done.is_err() {
+            self.open = None;
+        }
+        done
+    }
+}
+
+impl Storage for DiskStorage {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.open = None;
+        let lock = self.lock()?;
+        let writer = self.recover(visit)?;
+        let last = writer.last();
+        self.open = Some(Open { writer, _lock: lock });
+        Ok(last)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        self.with(|writer| writer.append(records, until))
+    }
+
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.with(|writer| writer.compact(from))
+    }
+
+    fn room(&mut self) -> Room {
+        // Whoever appends next is told of the error.
+        self.with(Writer::room).unwrap_or(Room { bytes: 0 })
+    }
+}
+
+fn names(files: &dyn Files) -> Result<Vec<String>, StorageError> {
+    files.names().map_err(|error| failed(format!("list {}", files.place("")), error))
+}
+
+fn failed(doing: impl Into<String>, source: io::Error) -> StorageError {
+    StorageError::Io { doing: doing.into(), source }
+}
+
+fn damaged(place: impl Into<String>, reason: impl Into<String>) -> StorageError {
+    StorageError::Damaged { place: place.into(), reason: reason.into() }
+}
+
+fn misplaced(seq: Seq, last: Seq) -> StorageError {
+    damaged(format!("position {seq}"), format!("the last position is {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Options {
+        Options { segment_bytes: 64 << 10, min_free_bytes: 0, ..Options::default() }
+    }
+
+    #[test]
+    fn disk_storage_keeps_the_contract() {
+        super::super::contract::check(|| {
+            let directory = tempfile::tempdir().expect("a directory for the test");
+            move || DiskStorage::on(Arc::new(Directory::new(directory.path())), small())
+        });
+    }
+
+    #[test]
+    fn directory_in_use_is_refused_with_the_pid_of_its_holder() {
+        let directory = tempfile::tempdir().expect("a directory for the test");
+        let mut first = DiskStorage::on(Arc::new(Directory::new(directory.path())), small());
+        first.replay(&mut |_| Ok(())).expect("an empty directory is made a journal");
+        let second = DiskStorage::new(directory.path()).replay(&mut |_| Ok(()));
+        let pid = std::process::id().to_string();
+        assert!(matches!(second, Err(StorageError::InUse { holder, .. }) if holder == pid));
+        assert_eq!(Inspection::new(directory.path()).holder().unwrap(), Some(pid));
+        drop(first);
+        assert_eq!(Inspection::new(directory.path()).holder().unwrap(), None);
+    }
+}

@@ -1,0 +1,348 @@
+//! The end of the log as it grows: frames, syncs, the change from one segment to the next.
+//!
+//! ```text
+//!   spare ── zeros, durable ──▶ head, sync ──▶ rename, sync of the directory ──▶ frames …
+//!                                                └── only now is it a segment
+//! ```
+//!
+//! What is not durable is in the current segment only. Any error ends the writer: whoever gets one
+//! drops it.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use crate::storage::{Record, Room, Seq, StorageError, Until};
+
+use super::files::{File, Files};
+use super::format::Store;
+use super::frame::{self, BODY_BYTES_MAX, Draft, Header, Kind, RECORD_OVERHEAD_BYTES, SegmentKey};
+use super::recovery::Log;
+use super::segment::{self, BLOCK, Head, Link};
+use super::spare::{self, Spare};
+use super::{Options, failed, misplaced};
+
+pub(super) struct Writer {
+    files: Arc<dyn Files>,
+    store: Store,
+    options: Options,
+    /// Segments that count, oldest first, with the position of their first record. The last one is
+    /// the current one.
+    segments: VecDeque<(u64, Seq)>,
+    current: Current,
+    /// The last frame, whose `durable` is what its header says.
+    link: Link,
+    /// Frames up to this number are synced.
+    synced: u64,
+    /// Something was written that no later frame proves.
+    unsealed: bool,
+    /// `None` where there is no space for it.
+    spare: Option<Spare>,
+    draft: Draft,
+}
+
+/// The segment that is being written.
+struct Current {
+    number: u64,
+    file: Arc<dyn File>,
+    key: SegmentKey,
+    blocks: u64,
+    /// Where the next frame goes.
+    next: u64,
+}
+
+impl Writer {
+    /// Makes the first segment of a journal.
+    pub(super) fn first(
+        files: Arc<dyn Files>,
+        store: Store,
+        options: Options,
+    ) -> Result<Self, StorageError> {
+        let (spare, blocks) = Self::begin(&*files, options, options.segment_blocks())?;
+        let head = Head { segment: 1, blocks, previous: 0, previous_blocks: 0 };
+        let mut writer = Self::new(files, store, options, &head, spare, Link::FIRST);
+        writer.write_head(&head)?;
+        writer.publish()?;
+        Ok(writer)
+    }
+
+    /// Goes on after a log: in a segment of its own, that begins with what was not proven.
+    pub(super) fn after(
+        files: Arc<dyn Files>,
+        store: Store,
+        options: Options,
+        log: &Log,
+    ) -> Result<Self, StorageError> {
+        let last = log.last();
+        let blocks = options.segment_blocks().max(last.head.blocks);
+        let (spare, blocks) = Self::begin(&*files, options, blocks)?;
+        let segment = last.head.segment + 1;
+        // A segment with nothing proven in it is not worth keeping.
+        let is_empty = log.sound.blocks <= frame::blocks(Head::BYTES);
+        let (head, link) = if is_empty {
+            (Head { segment, blocks, ..last.head }, log.sound.before_head)
+        } else {
+            let (previous, previous_blocks) = (last.head.segment, log.sound.blocks);
+            (Head { segment, blocks, previous, previous_blocks }, log.sound.link)
+        };
+        let link = Link { start: log.end.start, ..link };
+        let mut writer = Self::new(files, store, options, &head, spare, link);
+        let kept = log.parts.len() - usize::from(is_empty);
+        let older = log.parts[..kept].iter().map(|part| (part.head.segment, part.first));
+        writer.segments = older.chain(writer.segments.iter().copied()).collect();
+        writer.write_head(&head)?;
+        log.unproven(&*writer.files.clone(), &writer.store.clone(), |header, body| {
+            writer.draft.clear();
+            writer.draft.copy(body, header.count);
+            writer.write(Kind::Records, header.first, log.end.start)
+        })?;
+        writer.publish()?;
+        let mut unneeded = log.unneeded.clone();
+        unneeded.extend(is_empty.then_some(last.head.segment));
+        writer.remove(unneeded)?;
+        writer.forget_before(log.end.start)?;
+        Ok(writer)
+    }
+
+    fn new(
+        files: Arc<dyn Files>,
+        store: Store,
+        options: Options,
+        head: &Head,
+        file: Arc<dyn File>,
+        link: Link,
+    ) -> Self {
+        let number = head.segment;
+        let key = SegmentKey::new(&store.key, number);
+        Self {
+            files,
+            store,
+            options,
+            segments: VecDeque::from([(number, link.next)]),
+            current: Current { number, file, key, blocks: head.blocks, next: 0 },
+            link,
+            synced: link.number,
+            unsealed: false,
+            spare: None,
+            draft: Draft::default(),
+        }
+    }
+
+    /// Makes the file of the first segment to be written. What an earlier start has left of one is
+    /// of no use: it may not be zeros.
+    fn begin(
+        files: &dyn Files,
+        options: Options,
+        blocks: u64,
+    ) -> Result<(Arc<dyn File>, u64), StorageError> {
+        let failed = |error| failed(format!("make {}", files.place(spare::NAME)), error);
+        let names = files.names().map_err(failed)?;
+        if names.iter().any(|name| name == spare::NAME) {
+            files.remove(spare::NAME).map_err(failed)?;
+        }
+        let bytes = segment::bytes(blocks);
+        let spare = Spare::begin(files, bytes, options.fill).map_err(failed)?;
+        let spare = spare.ok_or_else(|| failed(ErrorKind::StorageFull.into()))?;
+        let (file, bytes) = spare.finish(bytes).map_err(failed)?;
+        Ok((file, bytes / BLOCK))
+    }
+
+    /// Position of the last record.
+    pub(super) const fn last(&self) -> Seq {
+        Seq(self.link.next.0 - 1)
+    }
+
+    pub(super) fn append(
+        &mut self,
+        records: &[Record<'_>],
+        until: Until,
+    ) -> Result<(), StorageError> {
+        let mut first = self.link.next;
+        let mut next = first;
+        self.draft.clear();
+        for &record in records {
+            if record.seq != next {
+                return Err(misplaced(record.seq, Seq(next.0 - 1)));
+            }
+            let bytes = record.body.len().saturating_add(RECORD_OVERHEAD_BYTES);
+            if bytes > BODY_BYTES_MAX {
+                let error = io::Error::new(
+                    ErrorKind::FileTooLarge,
+                    format!("it has {} bytes, the limit is {BODY_BYTES_MAX}", record.body.len()),
+                );
+                return Err(failed(format!("append record {}", record.seq), error));
+            }
+            if bytes > BODY_BYTES_MAX - self.draft.body_bytes() {
+                self.write(Kind::Records, first, self.link.start)?;
+                self.draft.clear();
+                first = next;
+            }
+            self.draft.add(record);
+            next = next.next();
+        }
+        if self.draft.count() > 0 {
+            self.write(Kind::Records, first, self.link.start)?;
+        }
+        match until {
+            Until::Written => Ok(()),
+            Until::Durable => {
+                self.sync()?;
+                if records.is_empty() && self.unsealed {
+                    self.seal()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        if from < self.link.start || from > self.link.next {
+            return Err(misplaced(from, self.last()));
+        }
+        if from > self.link.start {
+            self.draft.clear();
+            self.write(Kind::Records, self.link.next, from)?;
+            self.sync()?;
+        }
+        self.forget_before(from)
+    }
+
+    /// How much new work fits; none where the spare is missing.
+    pub(super) fn room(&mut self) -> Result<Room, StorageError> {
+        if self.spare.is_none() {
+            self.begin_spare()?;
+        }
+        let free = self.files.free_bytes();
+        let free = free.map_err(|error| failed(format!("look at {}", self.files.place("")), error));
+        let free = free?.checked_sub(self.options.min_free_bytes);
+        let (Some(free), true) = (free, self.spare.is_some()) else { return Ok(Room { bytes: 0 }) };
+        let segment = segment::bytes(self.options.segment_blocks());
+        // Each further segment has a head.
+        let more = (free / segment).saturating_mul(segment - BLOCK);
+        Ok(Room {
+            bytes: segment::bytes(self.current.blocks - self.current.next).saturating_add(more),
+        })
+    }
+
+    /// Proves by a frame without records all that was written.
+    fn seal(&mut self) -> Result<(), StorageError> {
+        self.draft.clear();
+        self.write(Kind::Records, self.link.next, self.link.start)?;
+        self.unsealed = false;
+        self.sync()
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        if self.synced < self.link.number {
+            self.current.file.sync().map_err(|error| self.failed("sync", error))?;
+            self.synced = self.link.number;
+        }
+        Ok(())
+    }
+
+    /// Writes the draft as the next frame.
+    fn write(&mut self, kind: Kind, first: Seq, start: Seq) -> Result<(), StorageError> {
+        let blocks = frame::blocks(self.draft.body_bytes());
+        if blocks > self.current.blocks - self.current.next {
+            let draft = std::mem::take(&mut self.draft);
+            self.change_segment(blocks)?;
+            self.draft = draft;
+        }
+        let header = Header {
+            kind,
+            body_bytes: 0,
+            count: 0,
+            number: self.link.number + 1,
+            durable: self.synced,
+            first,
+            start,
+            block: self.current.next,
+            before: self.link.tag,
+            tag: [0; 16],
+        };
+        let count = self.draft.count();
+        let (tag, bytes) = self.draft.finish(header, &self.current.key);
+        let written = self.current.file.write_all_at(bytes, segment::bytes(self.current.next));
+        written.map_err(|error| self.failed("write", error))?;
+        self.link = Link::after(&Header { tag, count, ..header });
+        self.current.next += blocks;
+        self.unsealed = kind == Kind::Records;
+        Ok(())
+    }
+
+    fn write_head(&mut self, head: &Head) -> Result<(), StorageError> {
+        self.draft.clear();
+        self.draft.copy(&head.body(), 0);
+        self.write(Kind::Head, self.link.next, self.link.start)
+    }
+
+    /// Goes on in the next segment, which has room for a frame of `blocks` beside its head.
+    fn change_segment(&mut self, blocks: u64) -> Result<(), StorageError> {
+        self.sync()?;
+        if self.spare.is_none() {
+            self.begin_spare()?;
+        }
+        let spare = self.spare.take();
+        let spare = spare.ok_or_else(|| self.failed("extend", ErrorKind::StorageFull.into()))?;
+        let needed = segment::bytes(frame::blocks(Head::BYTES) + blocks);
+        let (file, bytes) = spare.finish(needed).map_err(|error| self.failed("extend", error))?;
+        let (previous, previous_blocks) = (self.current.number, self.current.next);
+        let segment = previous + 1;
+        let head = Head { segment, blocks: bytes / BLOCK, previous, previous_blocks };
+        let key = SegmentKey::new(&self.store.key, segment);
+        self.current = Current { number: segment, file, key, blocks: head.blocks, next: 0 };
+        self.segments.push_back((segment, self.link.next));
+        self.write_head(&head)?;
+        self.publish()
+    }
+
+    /// Makes the current segment, which is the spare so far, one that counts; then begins a spare.
+    fn publish(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        let name = segment::name(self.current.number);
+        self.files
+            .rename(spare::NAME, &name)
+            .and_then(|()| self.files.sync())
+            .map_err(|error| self.failed("name", error))?;
+        self.begin_spare()
+    }
+
+    fn begin_spare(&mut self) -> Result<(), StorageError> {
+        let bytes = segment::bytes(self.options.segment_blocks());
+        let spare = Spare::begin(&*self.files, bytes, self.options.fill)
+            .map_err(|error| failed(format!("make {}", self.files.place(spare::NAME)), error))?;
+        if spare.is_none() {
+            log::warn!(directory = self.files.place(""), bytes; "no space for the next segment");
+        }
+        self.spare = spare;
+        Ok(())
+    }
+
+    /// Removes the segments that hold only records before `from`.
+    fn forget_before(&mut self, from: Seq) -> Result<(), StorageError> {
+        let mut unneeded = Vec::new();
+        while self.segments.get(1).is_some_and(|&(_, first)| first <= from) {
+            unneeded.extend(self.segments.pop_front().map(|(number, _)| number));
+        }
+        self.remove(unneeded)
+    }
+
+    fn remove(&self, segments: Vec<u64>) -> Result<(), StorageError> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        for number in segments {
+            let name = segment::name(number);
+            self.files
+                .remove(&name)
+                .map_err(|error| failed(format!("remove {}", self.files.place(&name)), error))?;
+        }
+        let synced = self.files.sync();
+        synced.map_err(|error| failed(format!("sync {}", self.files.place("")), error))
+    }
+
+    fn failed(&self, doing: &str, error: io::Error) -> StorageError {
+        let place = self.files.place(&segment::name(self.current.number));
+        failed(format!("{doing} {place}"), error)
+    }
+}
