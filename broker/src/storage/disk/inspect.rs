@@ -2,7 +2,7 @@
 //! that is not.
 //!
 //! Reading only, but for the directory that [`Inspection::salvage`] makes. No lock is taken: a
-//! journal that a broker has can be looked at, and is seen as it is at some moment.
+//! journal that a broker has can be looked at, and what is just being written can look torn or wrong.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::files::{Directory, Files};
 use super::format::{self, Access, Found, Store};
 use super::frame::{Header, Kind, Records};
 use super::recovery::Log;
-use super::segment::{self, BLOCK, Fault, Segment};
+use super::segment::{self, BLOCK, Fault, Link, Segment};
 use super::{DiskStorage, LOCK, damaged, failed, names};
 
 /// A look at the journal in a directory.
@@ -168,7 +168,6 @@ impl Inspection {
         numbers.sort_unstable();
         let start = self.greatest_start(&store, &numbers)?;
         out.expected = start;
-        let mut damage_after = false;
         for (index, &number) in numbers.iter().enumerate() {
             // What the next sound segment says of this one.
             let next = numbers[index + 1..]
@@ -183,11 +182,29 @@ impl Inspection {
                 Some(next) => (u64::MAX, next.header.first),
                 None => (u64::MAX, Seq(u64::MAX)),
             };
-            damage_after = self.salvage_segment(&store, number, blocks, &mut |record| {
-                if (start..end).contains(&record.seq) { out.take(record) } else { Ok(()) }
+            out.damage_after = false;
+            self.frames(&store, number, blocks, |segment, found| {
+                match found {
+                    Ok(header) => {
+                        out.damage_after = false;
+                        out.known = out.known.max(Link::after(&header).next.min(end));
+                        let body = match header.kind {
+                            Kind::Head => return Ok(()),
+                            Kind::Records => segment.body(),
+                        };
+                        for record in Records::new(&header, body).flatten() {
+                            if (start..end).contains(&record.seq) {
+                                out.take(record)?;
+                            }
+                        }
+                    }
+                    Err(Fault::Blank | Fault::End) => {}
+                    Err(Fault::Wrong(_) | Fault::Incomplete(_)) => out.damage_after = true,
+                }
+                Ok(())
             })?;
         }
-        out.finish(damage_after)
+        out.finish()
     }
 
     fn store(&self, names: &[String]) -> Result<(Store, bool), StorageError> {
@@ -236,34 +253,6 @@ impl Inspection {
         Ok(start)
     }
 
-    /// Shows the sound records of a segment up to a block. Returns whether something else follows
-    /// the last of them.
-    fn salvage_segment(
-        &self,
-        store: &Store,
-        number: u64,
-        blocks: u64,
-        take: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<bool, StorageError> {
-        let mut damage_after = false;
-        self.frames(store, number, blocks, |segment, found| {
-            match found {
-                Ok(header) => {
-                    damage_after = false;
-                    if header.kind == Kind::Records {
-                        for record in Records::new(&header, segment.body()).flatten() {
-                            take(record)?;
-                        }
-                    }
-                }
-                Err(Fault::Blank | Fault::End) => {}
-                Err(Fault::Wrong(_) | Fault::Incomplete(_)) => damage_after = true,
-            }
-            Ok(())
-        })?;
-        Ok(damage_after)
-    }
-
     /// Looks for frames at every block up to some, and shows what is there.
     fn frames(
         &self,
@@ -289,7 +278,11 @@ struct Salvage {
     out: DiskStorage,
     /// Position, in the old journal, of the record that comes next if none is lost.
     expected: Seq,
-    /// In the new one.
+    /// Position, in the old journal, that some sound frame says comes next.
+    known: Seq,
+    /// Something that is not sound is at the end.
+    damage_after: bool,
+    /// In the new journal.
     last: Seq,
     lost: Vec<Lost>,
 }
@@ -301,7 +294,14 @@ impl Salvage {
             let reason = format!("it is not empty: it has records up to {last}");
             return Err(damaged(out.files.place(""), reason));
         }
-        Ok(Self { out, expected: Seq::FIRST, last, lost: Vec::new() })
+        Ok(Self {
+            out,
+            expected: Seq::FIRST,
+            known: Seq::FIRST,
+            damage_after: false,
+            last,
+            lost: Vec::new(),
+        })
     }
 
     fn take(&mut self, record: Record<'_>) -> Result<(), StorageError> {
@@ -320,9 +320,10 @@ impl Salvage {
         Ok(())
     }
 
-    fn finish(mut self, damage_after: bool) -> Result<Salvaged, StorageError> {
-        if damage_after {
-            self.lost.push(Lost { from: self.expected, to: None, before: self.last.next() });
+    fn finish(mut self) -> Result<Salvaged, StorageError> {
+        if self.known > self.expected || self.damage_after {
+            let to = (self.known > self.expected).then(|| Seq(self.known.0 - 1));
+            self.lost.push(Lost { from: self.expected, to, before: self.last.next() });
         }
         self.out.append(&[], Until::Durable)?;
         Ok(Salvaged { records: self.last.0, lost: self.lost })

@@ -142,7 +142,7 @@ impl Log {
         }
     }
 
-    /// Shows the frames with records that no watermark proves.
+    /// Shows the frames with records or compactions that no watermark proves.
     pub(super) fn unproven(
         &self,
         files: &dyn Files,
@@ -159,7 +159,8 @@ impl Log {
             let header = segment
                 .frame(block, &link)?
                 .map_err(|fault| segment.lost(block, block, &link, fault.reason()))?;
-            if header.count > 0 {
+            // A seal proves nothing here.
+            if header.count > 0 || header.start > link.start {
                 copy(&header, segment.body())?;
             }
             link = Link::after(&header);

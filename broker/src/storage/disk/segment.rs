@@ -105,7 +105,7 @@ impl Link {
             tag: header.before,
             next: header.first,
             durable: 0,
-            start: Seq::FIRST,
+            start: header.start,
         }
     }
 
@@ -154,8 +154,8 @@ pub(super) struct Segment {
     /// Bytes of the file from `window_at` on.
     window: Vec<u8>,
     window_at: u64,
-    /// Of the frame that was read last.
-    body: Vec<u8>,
+    /// The frame that was read last, with its body plain.
+    plain: Vec<u8>,
 }
 
 impl Segment {
@@ -179,7 +179,7 @@ impl Segment {
                 return Err(bad("the head of the segment is missing or incomplete"));
             }
         };
-        let head = Head::read(&segment.body).filter(|head| {
+        let head = Head::read(segment.body()).filter(|head| {
             header.kind == Kind::Head && header.count == 0 && head.segment == number
         });
         let head = head.ok_or_else(|| bad("the first frame is no head"))?;
@@ -221,7 +221,7 @@ impl Segment {
             key: SegmentKey::new(&store.key, number),
             window: Vec::new(),
             window_at: 0,
-            body: Vec::new(),
+            plain: Vec::new(),
         })
     }
 
@@ -275,12 +275,13 @@ impl Segment {
             return Ok(Err(Fault::Wrong("the frame is longer than it can be")));
         }
         self.load(block, header.blocks(), blocks)?;
-        let mut body = std::mem::take(&mut self.body);
+        let mut plain = std::mem::take(&mut self.plain);
         let bytes = self.bytes(block, header.blocks());
-        let is_good = frame::open(bytes, &header, &self.key, &mut body);
+        let is_good = frame::open(bytes, &header, &self.key, &mut plain);
         let verdict = if is_good {
             if header.kind == Kind::Records
-                && let Some(Err(reason)) = Records::new(&header, &body).find(Result::is_err)
+                && let Some(Err(reason)) =
+                    Records::new(&header, &plain[HEADER_BYTES..]).find(Result::is_err)
             {
                 Err(Fault::Wrong(reason))
             } else {
@@ -291,7 +292,7 @@ impl Segment {
         } else {
             Err(Fault::Wrong("the frame is not what was written"))
         };
-        self.body = body;
+        self.plain = plain;
         Ok(verdict)
     }
 
@@ -305,7 +306,7 @@ impl Segment {
 
     /// Of the frame that was read last.
     pub(super) fn body(&self) -> &[u8] {
-        &self.body
+        &self.plain[HEADER_BYTES..]
     }
 
     /// Judges the end of the last segment: the frame at `block`, which would follow on from `link`,

@@ -63,6 +63,7 @@ impl Writer {
         let mut writer = Self::new(files, store, options, &head, spare, Link::FIRST);
         writer.write_head(&head)?;
         writer.publish()?;
+        writer.begin_spare()?;
         Ok(writer)
     }
 
@@ -85,7 +86,6 @@ impl Writer {
             let (previous, previous_blocks) = (last.head.segment, log.sound.blocks);
             (Head { segment, blocks, previous, previous_blocks }, log.sound.link)
         };
-        let link = Link { start: log.end.start, ..link };
         let mut writer = Self::new(files, store, options, &head, spare, link);
         let kept = log.parts.len() - usize::from(is_empty);
         let older = log.parts[..kept].iter().map(|part| (part.head.segment, part.first));
@@ -94,13 +94,14 @@ impl Writer {
         log.unproven(&*writer.files.clone(), &writer.store.clone(), |header, body| {
             writer.draft.clear();
             writer.draft.copy(body, header.count);
-            writer.write(Kind::Records, header.first, log.end.start)
+            writer.write(Kind::Records, header.first, header.start)
         })?;
         writer.publish()?;
         let mut unneeded = log.unneeded.clone();
         unneeded.extend(is_empty.then_some(last.head.segment));
         writer.remove(unneeded)?;
         writer.forget_before(log.end.start)?;
+        writer.begin_spare()?;
         Ok(writer)
     }
 
@@ -212,6 +213,10 @@ impl Writer {
         if self.spare.is_none() {
             self.begin_spare()?;
         }
+        if self.current.blocks == self.current.next && self.spare.is_some() {
+            // It may hold nothing that is needed, and give its space back.
+            self.change_segment(1)?;
+        }
         let free = self.files.free_bytes();
         let free = free.map_err(|error| failed(format!("look at {}", self.files.place("")), error));
         let free = free?.checked_sub(self.options.min_free_bytes);
@@ -293,18 +298,20 @@ impl Writer {
         self.current = Current { number: segment, file, key, blocks: head.blocks, next: 0 };
         self.segments.push_back((segment, self.link.next));
         self.write_head(&head)?;
-        self.publish()
+        self.publish()?;
+        // The segment before may have been the last one with nothing that is needed.
+        self.forget_before(self.link.start)?;
+        self.begin_spare()
     }
 
-    /// Makes the current segment, which is the spare so far, one that counts; then begins a spare.
+    /// Makes the current segment, which is the spare so far, one that counts.
     fn publish(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         let name = segment::name(self.current.number);
         self.files
             .rename(spare::NAME, &name)
             .and_then(|()| self.files.sync())
-            .map_err(|error| self.failed("name", error))?;
-        self.begin_spare()
+            .map_err(|error| self.failed("name", error))
     }
 
     fn begin_spare(&mut self) -> Result<(), StorageError> {
