@@ -1,0 +1,121 @@
+//! Every call to the system fails in turn: what was acknowledged is there afterwards, and nothing
+//! is acknowledged that is not; a full disk refuses new work and nothing else.
+
+use std::sync::{Arc, Mutex};
+
+use ganger_broker::storage::{Record, Seq, Storage, Until};
+
+use crate::life::{Asked, Life, open, replay};
+use crate::rng::Rng;
+use crate::sim::{Failure, Sim};
+
+/// Lives a little on a disk that fails at its `call`th call. Says whether it did.
+fn live(seed: u64, call: u64, failure: Failure) -> bool {
+    let sim = Sim::new();
+    sim.disk().failing = Some((call, failure));
+    let asked = Arc::new(Mutex::new(Asked::default()));
+    let mut rng = Rng::new(seed);
+    if let Ok(mut life) = Life::begin(sim.clone(), Arc::clone(&asked)) {
+        let ended = (0..40).find_map(|_| life.step(&mut rng).err());
+        if ended.is_some() {
+            // Nothing is retried: it stays ended.
+            let next = Seq(asked.lock().unwrap().records.len() as u64 + 1);
+            let further = Record { seq: next, body: b"further" };
+            assert!(life.storage.append(&[further], Until::Durable).is_err());
+            assert!(life.storage.append(&[], Until::Durable).is_err());
+            assert!(life.storage.compact(Seq::FIRST).is_err());
+            assert_eq!(life.storage.room().bytes, 0);
+        } else if sim.disk().failed {
+            assert!(
+                failure != Failure::Io,
+                "call {call}: an error of the disk went unnoticed (seed {seed})"
+            );
+        }
+    }
+    let failed = sim.disk().failed;
+    sim.disk().failing = None;
+    let context = |when: &str, reason: String| -> ! {
+        panic!("{when}: {reason} (seed {seed}, {failure:?} at call {call})")
+    };
+
+    // Power fails then and there.
+    let was = asked.lock().unwrap().clone();
+    for keep in 0..3 {
+        let crashed = sim.disk().crashed(|_| keep == 0 || keep == 1 && rng.chance(500));
+        let shown = replay(&mut open(&crashed));
+        let shown = shown.unwrap_or_else(|error| context("after a crash", error.to_string()));
+        let judged = was.clone().judge(&shown, was.durable);
+        judged.unwrap_or_else(|reason| context("after a crash", reason));
+    }
+    // The process starts anew and sees what the kernel shows, which the disk may not have; then
+    // power fails.
+    let shown = replay(&mut open(&sim));
+    let shown = shown.unwrap_or_else(|error| context("after a restart", error.to_string()));
+    let mut asked = was.clone();
+    asked.judge(&shown, was.written).unwrap_or_else(|reason| context("after a restart", reason));
+    let crashed = sim.disk().crashed(|_| false);
+    let shown = replay(&mut open(&crashed));
+    let shown = shown.unwrap_or_else(|error| context("after both", error.to_string()));
+    let served = asked.durable;
+    asked.judge(&shown, served).unwrap_or_else(|reason| context("after both", reason));
+    failed
+}
+
+#[test]
+fn no_failing_call_loses_what_was_acknowledged() {
+    let mut runs = 0;
+    for seed in 0..6 {
+        for failure in [Failure::Io, Failure::Full, Failure::Short] {
+            let calls = (1..).take_while(|&call| live(seed, call, failure)).count();
+            assert!(calls > 100, "{failure:?}: only {calls} calls");
+            runs += calls;
+        }
+    }
+    println!("{runs} failing calls");
+}
+
+#[test]
+fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
+    let sim = Sim::new();
+    let segment = 16 << 10;
+    // For one segment and its spare, and a half more.
+    sim.disk().free_bytes = Some(2 * segment + segment / 2);
+    let mut storage = open(&sim);
+    replay(&mut storage).unwrap();
+    let mut seq = 0;
+    let mut append = |storage: &mut dyn Storage, body: &[u8]| {
+        seq += 1;
+        storage.append(&[Record { seq: Seq(seq), body }], Until::Durable).unwrap();
+        seq
+    };
+    // New work, as long as there is room.
+    let mut taken = 0;
+    while storage.room().bytes >= 4096 {
+        append(&mut storage, b"new work");
+        taken += 1;
+        assert!(taken < 100, "the disk is full and has room");
+    }
+    assert!(taken >= 3, "there was room for a segment");
+    // What ends it needs none: it has the spare.
+    let last = (0..2).map(|_| append(&mut storage, b"done")).last().unwrap();
+    assert_eq!(storage.room().bytes, 0);
+    // What is done is forgotten, and there is room again.
+    storage.compact(Seq(last + 1)).unwrap();
+    assert!(storage.room().bytes > 0, "segments were removed, and there is no room");
+    append(&mut storage, b"new work");
+    drop(storage);
+    assert_eq!(replay(&mut open(&sim)).unwrap().records, [b"new work"]);
+}
+
+#[test]
+fn space_that_is_kept_for_others_is_no_room() {
+    let sim = Sim::new();
+    let options =
+        ganger_broker::storage::disk::Options { min_free_bytes: 1 << 20, ..crate::life::OPTIONS };
+    let mut storage = ganger_broker::storage::DiskStorage::on(sim.files(), options);
+    replay(&mut storage).unwrap();
+    sim.disk().free_bytes = Some(1 << 19);
+    assert_eq!(storage.room().bytes, 0);
+    sim.disk().free_bytes = Some(1 << 21);
+    assert!(storage.room().bytes > 1 << 19);
+}
