@@ -9,13 +9,14 @@
 //!      └──────── Progress: written, durable ─────┘
 //! ```
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use async_channel::{Receiver, RecvError, Sender, TryRecvError, TrySendError};
 use event_listener::{Event as Notice, listener};
-use futures_lite::future::block_on;
 use ganger_machine::Event;
 
 use crate::error::{BrokerError, StartError};
@@ -31,6 +32,10 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// How long something that was written may stay volatile: what `relaxed` promises.
 const VOLATILE_MAX: Duration = Duration::from_millis(100);
+
+/// After so much idleness the storage may put in order what it has written: see
+/// [`Storage::append`]. Long beside a sync, short beside a person with a plug in the hand.
+const IDLE: Duration = Duration::from_millis(10);
 
 /// Events in one message of a replay.
 const REPLAY_BATCH: usize = 256;
@@ -139,7 +144,7 @@ impl Journal {
             match replayed.recv().await {
                 Ok(Replayed::Events(events)) => events.into_iter().for_each(&mut apply),
                 Ok(Replayed::All(last)) => break last?,
-                Err(async_channel::RecvError) => {
+                Err(RecvError) => {
                     return Err(StartError::Thread(std::io::Error::other("it panicked")));
                 }
             }
@@ -238,11 +243,11 @@ impl Writer {
     fn write(&mut self, last: Seq) -> Result<(), StorageError> {
         let mut reached = Reached { written: last, durable: last };
         let mut bodies = Bodies::default();
-        let mut volatile_since: Option<Instant> = None;
-        while let Some(first) = self.next(volatile_since) {
+        let mut due: Option<Due> = None;
+        while let Some(first) = self.next(due) {
             let mut until = match first {
                 Next::Entry(entry) => bodies.push(entry),
-                Next::SyncIsDue => Until::Durable,
+                Next::Due => Until::Durable,
             };
             while bodies.bytes.len() < GROUP_BYTES_MAX {
                 match self.entries.try_recv() {
@@ -252,27 +257,30 @@ impl Writer {
             }
             self.storage.append(&bodies.records(), until)?;
             reached.written = bodies.last().unwrap_or(reached.written);
-            match until {
-                Until::Durable => {
-                    reached.durable = reached.written;
-                    volatile_since = None;
-                }
-                Until::Written => volatile_since = volatile_since.or_else(|| Some(Instant::now())),
+            if until == Until::Durable {
+                reached.durable = reached.written;
             }
+            due = match until {
+                Until::Durable if bodies.is_empty() => None,
+                Until::Durable => Some(Due::Order(Instant::now() + IDLE)),
+                Until::Written => due
+                    .filter(|due| matches!(due, Due::Sync(_)))
+                    .or_else(|| Some(Due::Sync(Instant::now() + VOLATILE_MAX))),
+            };
             bodies.clear();
             self.progress.reach(reached);
         }
         self.storage.append(&[], Until::Durable)
     }
 
-    fn next(&self, volatile_since: Option<Instant>) -> Option<Next> {
-        let Some(since) = volatile_since else {
+    /// What comes first: an entry, or the time at which something is due.
+    fn next(&self, due: Option<Due>) -> Option<Next> {
+        let Some(Due::Sync(due) | Due::Order(due)) = due else {
             return self.entries.recv_blocking().ok().map(Next::Entry);
         };
-        let left = VOLATILE_MAX.saturating_sub(since.elapsed());
-        match block_on(ganger_rt::timeout(left, self.entries.recv())) {
-            Ok(received) => received.ok().map(Next::Entry),
-            Err(ganger_rt::TimedOut) => Some(Next::SyncIsDue),
+        match receive_until(&self.entries, due) {
+            Some(received) => received.ok().map(Next::Entry),
+            None => Some(Next::Due),
         }
     }
 }
@@ -281,7 +289,7 @@ impl Drop for Writer {
     /// Whatever ended the thread, nobody must wait for it.
     fn drop(&mut self) {
         self.entries.close();
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.progress.fail(BrokerError::Panicked);
         }
     }
@@ -289,7 +297,42 @@ impl Drop for Writer {
 
 enum Next {
     Entry(Entry),
-    SyncIsDue,
+    Due,
+}
+
+/// What is to be done at some time if nothing is appended before; both by an append of nothing.
+#[derive(Clone, Copy)]
+enum Due {
+    /// Something is volatile. Further entries do not put it off.
+    Sync(Instant),
+    /// All is durable, and the storage was not idle since.
+    Order(Instant),
+}
+
+/// Waits for an entry, at most until `due`. Blocks this thread and nothing else: a timer of the
+/// runtime would cost every append a message to its reactor.
+fn receive_until(entries: &Receiver<Entry>, due: Instant) -> Option<Result<Entry, RecvError>> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut received = pin!(entries.recv());
+    loop {
+        let polled = received.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Poll::Ready(received) = polled {
+            return Some(received);
+        }
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// The encoded records of one append, end to end.
@@ -318,6 +361,10 @@ impl Bodies {
             Record { seq, body }
         };
         self.ends.iter().map(record).collect()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
     fn last(&self) -> Option<Seq> {

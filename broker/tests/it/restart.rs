@@ -165,6 +165,21 @@ fn relaxed_is_answered_when_written_and_made_durable_soon_after() {
 }
 
 #[test]
+fn idle_journal_is_put_in_order_once() {
+    run(async {
+        let (told, tells) = mpsc::channel();
+        let broker = start(Telling { inner: MemoryStorage::default(), told }).await;
+        let mut client = Client::open(&broker).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        assert_eq!(tells.recv().unwrap(), (1, Until::Durable));
+        assert_eq!(tells.recv().unwrap(), (0, Until::Durable));
+        let again = tells.recv_timeout(Duration::from_millis(200));
+        assert_eq!(again, Err(mpsc::RecvTimeoutError::Timeout), "an idle journal was written");
+        broker.stop().await.unwrap();
+    });
+}
+
+#[test]
 fn strict_is_made_durable_at_once() {
     run(async {
         let (told, tells) = mpsc::channel();
