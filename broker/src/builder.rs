@@ -23,7 +23,7 @@ use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
 use crate::session::Door;
-use crate::storage::Storage;
+use crate::storage::{DiskStorage, Storage};
 
 /// Told to whoever asks a broker without storage to keep something.
 const NO_JOURNAL: &str = "this broker has no journal";
@@ -97,9 +97,10 @@ impl Builder {
         self
     }
 
-    /// Keeps the journal in `storage`, and starts with what is in there.
+    /// Keeps the journal in `storage`, and starts with what is in there, whatever folder the
+    /// configuration names.
     ///
-    /// Without a storage queues can only be of durability `memory`.
+    /// With neither a storage nor a folder, queues can only be of durability `memory`.
     pub fn storage(mut self, storage: impl Storage) -> Self {
         self.storage = Some(Box::new(storage));
         self
@@ -117,6 +118,10 @@ impl Builder {
     pub async fn start(self) -> Result<Broker, StartError> {
         let Self { mut config, key, storage, door } = self;
         config.check().map_err(StartError::Settings)?;
+        let storage = storage.or_else(|| {
+            let data = config.data.as_ref()?;
+            Some(Box::new(DiskStorage::new(data)) as Box<dyn Storage>)
+        });
         let available = match &storage {
             Some(_) => Available::All,
             None => Available::MemoryOnly { reason: NO_JOURNAL.to_owned() },

@@ -85,7 +85,7 @@ pub fn run(args: Args) -> ExitCode {
         };
     }
     if loaded.config.data.is_some() && loaded.config.durability == Durability::Memory {
-        log::warn!("the data folder is not used: this broker keeps everything in memory");
+        log::info!("only queues that ask for it are kept in the data folder: durability is memory");
     }
     raise_file_limit(&loaded.config);
     match ganger_rt::block_on(serve(loaded.config)) {

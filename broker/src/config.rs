@@ -29,7 +29,7 @@ pub struct Config {
     pub listen: String,
     /// The file with the key; `None` for the one in the user's configuration folder.
     pub key_file: Option<PathBuf>,
-    /// The folder of the journal.
+    /// The folder of the journal, which is made if there is none; `None` for no journal.
     pub data: Option<PathBuf>,
     /// What new queues and lists promise.
     pub durability: Durability,

@@ -89,12 +89,22 @@ impl StartError {
                  --key-file"
             }
             Self::Durability { .. } => {
-                "--durability memory, which keeps jobs until the broker ends"
+                "--data DIR, which keeps a journal there, or --durability memory, which keeps jobs \
+                 until the broker ends"
+            }
+            Self::Storage(StorageError::InUse { .. }) => {
+                "stop the other broker, or name another folder with --data"
+            }
+            Self::Storage(StorageError::Unsupported { .. }) => {
+                "start the newer version that has made it, or name another folder with --data"
+            }
+            Self::Storage(StorageError::Damaged { .. }) => {
+                "keep a copy of the folder before anything else: the broker has changed nothing"
             }
             Self::Key(KeyFileError::Line { .. } | KeyFileError::Random(_))
             | Self::Queue { .. }
             | Self::Settings(_)
-            | Self::Storage(_)
+            | Self::Storage(StorageError::Fenced | StorageError::Io { .. })
             | Self::Thread(_)
             | Self::Random(_) => return None,
         };

@@ -213,11 +213,47 @@ fn promise_that_needs_a_journal_is_refused() {
     for level in ["relaxed", "strict"] {
         let expected = format!(
             "error: durability {level} is not available: this broker has no journal\n\
-             try: --durability memory, which keeps jobs until the broker ends\n"
+             try: --data DIR, which keeps a journal there, or --durability memory, which keeps jobs \
+             until the broker ends\n"
         );
         let refused = refusal(daemon(home.path()).args(["--durability", level]));
         assert_eq!(refused, (expected, Some(1)));
     }
+}
+
+#[test]
+fn acknowledged_job_outlives_a_killed_daemon() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let start = || {
+        let mut command = daemon(home.path());
+        command.args(["--listen", "127.0.0.1:0", "--durability", "strict", "--data"]).arg(&data);
+        command
+    };
+    let first = Daemon::start(&mut start());
+    run(async {
+        let mut client = Client::tcp(&first.address(), &first.key()).await;
+        client.submit("mail", &[b"1", b"2"]).await.unwrap();
+    });
+    let (told, code) = refusal(&mut start());
+    let expected = format!(
+        "error: cannot read the journal back: {} is in use by process {}\n\
+         try: stop the other broker, or name another folder with --data\n",
+        data.display(),
+        first.child.id()
+    );
+    assert_eq!((told, code), (expected, Some(1)));
+    first.signal(Signal::KILL);
+    first.end();
+
+    let second = Daemon::start(&mut start());
+    run(async {
+        let mut client = Client::tcp(&second.address(), &second.key()).await;
+        client.subscribe("mail", 10).await;
+        assert_eq!(client.assigned().await.payloads, [&b"1"[..], &b"2"[..]]);
+    });
+    second.signal(Signal::TERM);
+    assert_eq!(second.end().0, Some(0));
 }
 
 #[test]
