@@ -9,6 +9,7 @@ use std::time::Duration;
 use ganger_machine::config::{Available, Config as MachineConfig, Creation};
 use ganger_shared::admin::QueueSettings;
 use ganger_shared::limits::FRAME_BYTES_MAX;
+use ganger_shared::time::millis;
 use ganger_shared::{Durability, Name};
 use serde::{Deserialize, Serialize};
 
@@ -216,10 +217,6 @@ impl Default for QueueDefaults {
     }
 }
 
-fn millis(span: Span) -> u64 {
-    u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Config {
     /// Looks for settings that do not go together; says the first in words.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -247,7 +244,7 @@ impl Config {
             ("sessions.heartbeat", self.sessions.heartbeat),
             ("queues.lease", self.queues.lease),
         ];
-        if let Some((key, _)) = spans.iter().find(|(_, span)| millis(*span) == 0) {
+        if let Some((key, _)) = spans.iter().find(|(_, span)| millis(span.0) == 0) {
             return Err(format!("{key} is 0s; it must be at least 1ms"));
         }
         let counts = [
@@ -295,7 +292,7 @@ impl Config {
         QueueSettings {
             jobs_max: queue.jobs_max.unwrap_or(defaults.jobs_max),
             bytes_max: queue.bytes_max.unwrap_or(defaults.bytes_max).0,
-            lease_ms: millis(queue.lease.unwrap_or(defaults.lease)),
+            lease_ms: millis(queue.lease.unwrap_or(defaults.lease).0),
             dead_on: queue.dead_on.clone().unwrap_or_else(|| defaults.dead_on.clone()),
             durability: queue.durability.unwrap_or(self.durability),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use ganger_shared::time::millis;
 use ganger_shared::{JobOptions, Name, Priority};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -84,7 +85,7 @@ fn options(said: &Line<'_>, defaults: &Arc<JobOptions>) -> Result<Arc<JobOptions
     options.retries = retries.unwrap_or(options.retries);
     options.crash_retries = crash_retries.unwrap_or(options.crash_retries);
     let millis = |name: &str, text: &str| match values::duration(text) {
-        Ok(duration) => Ok(values::millis(duration)),
+        Ok(duration) => Ok(millis(duration)),
         Err(error) => Err(format!("has a wrong {name}: {error}")),
     };
     if let Some(text) = delay {

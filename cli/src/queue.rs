@@ -2,6 +2,7 @@
 
 use ganger_shared::Name;
 use ganger_shared::admin::{AdminAnswer, AdminVerb, Pause, QueueInfo, QueueSettings};
+use ganger_shared::time::millis;
 use ganger_worker::Client;
 use ganger_worker::error::exit;
 use serde::Serialize;
@@ -9,9 +10,9 @@ use serde_json::Value;
 
 use crate::args::{Common, Consent, QueueSetArgs, QueueVerb};
 use crate::exit::{Failure, Result};
+use crate::job;
 use crate::link::{self, admin, strange};
 use crate::output::{self, Cell, Column, Output, Tone, grouped};
-use crate::{job, values};
 
 /// Runs the command.
 pub(crate) async fn run(common: &Common, verb: QueueVerb) -> Result {
@@ -119,7 +120,7 @@ async fn set(client: &Client, args: QueueSetArgs) -> Result {
     let settings = QueueSettings {
         jobs_max: jobs_max.unwrap_or(old.jobs_max),
         bytes_max: bytes_max.unwrap_or(old.bytes_max),
-        lease_ms: lease.map_or(old.lease_ms, values::millis),
+        lease_ms: lease.map_or(old.lease_ms, millis),
         dead_on: dead_on.map_or(old.dead_on, |kinds| {
             let kinds = kinds.split(',').map(str::trim).filter(|kind| !kind.is_empty());
             kinds.map(str::to_owned).collect()
@@ -137,7 +138,7 @@ async fn defaults(client: &Client) -> Result<QueueSettings> {
         AdminAnswer::Status(status) => Ok(QueueSettings {
             jobs_max: broker.jobs_max,
             bytes_max: broker.bytes_max.0,
-            lease_ms: values::millis(broker.lease.0),
+            lease_ms: millis(broker.lease.0),
             dead_on: broker.dead_on,
             durability: status.durability,
         }),

@@ -1,6 +1,7 @@
 //! `ganger status`: the broker and its queues on one screen.
 
 use ganger_shared::admin::{AdminAnswer, AdminVerb, QueueInfo, Status};
+use ganger_shared::time::millis;
 use serde_json::Value;
 
 use crate::args::{Common, Format};
@@ -48,7 +49,7 @@ fn tell_what_waits(queues: &[QueueInfo]) {
 
 const FIELDS: &[Column<Status>] = &[
     Column { head: "Version", cell: |s| Cell::text(&s.version) },
-    Column { head: "Up", cell: |s| Cell::Millis(millis(s)) },
+    Column { head: "Up", cell: |s| Cell::Millis(millis(s.now.since(s.started))) },
     Column { head: "Durability", cell: |s| Cell::text(s.durability) },
     Column { head: "Sessions", cell: |s| Cell::Number(s.sessions) },
     Column { head: "Queues", cell: |s| Cell::Number(s.queues) },
@@ -62,10 +63,6 @@ const FIELDS: &[Column<Status>] = &[
     Column { head: "Memory", cell: |s| Cell::Bytes(s.payload_bytes) },
     Column { head: "Memory max", cell: |s| Cell::Bytes(s.payload_bytes_max) },
 ];
-
-fn millis(status: &Status) -> u64 {
-    status.now.since(status.started).as_millis().try_into().unwrap_or(u64::MAX)
-}
 
 fn json(status: &Status) -> Value {
     let mut value = output::json(status);

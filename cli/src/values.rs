@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ganger_shared::time::millis;
 use ganger_shared::{Backoff, Durability, Name, ResultsTo, Time};
 use jiff::{SpanRelativeTo, Timestamp};
 
@@ -64,11 +65,6 @@ pub(crate) fn durability() -> impl TypedValueParser<Value = Durability> {
         let found = LEVELS.into_iter().find(|level| level.to_string() == text);
         found.ok_or("not a durability")
     })
-}
-
-/// Whole milliseconds; the most there are for a longer time.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -50,6 +50,20 @@ impl core::ops::Add<Duration> for Time {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        self.plus_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+        self.plus_millis(millis(span))
     }
+}
+
+/// Whole milliseconds, as the wire has spans of time; the most there are for a longer one.
+///
+/// ```
+/// use core::time::Duration;
+/// use ganger_shared::time::millis;
+///
+/// assert_eq!(millis(Duration::from_micros(2_999)), 2);
+/// assert_eq!(millis(Duration::MAX), u64::MAX);
+/// ```
+#[must_use]
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_lite::FutureExt;
 use futures_lite::future::or;
+use ganger_shared::time::millis;
 use ganger_shared::{Block, Failure, JobId, LeaseId, Name, Outcome, SessionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,6 @@ use crate::client::{Client, IntoName};
 use crate::ctx::{About, Ctx, States};
 use crate::error::{Error, sentence};
 use crate::stop::{Stop, StopReason};
-use crate::submit::millis;
 
 /// Why an attempt did not succeed, and what is to become of the job.
 ///

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ganger_shared::request::{Notify, WhenFull};
+use ganger_shared::time::millis;
 use ganger_shared::{
     Backoff, Block, Durability, JobId, JobOptions, JobRange, Name, Priority, Request, Response,
     ResultsTo, Time, limits,
@@ -286,11 +287,6 @@ impl<K> Submit<K> {
         self.notify = Notify::Finished;
         self
     }
-}
-
-/// As the wire has it; a span beyond its range is the longest.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl IntoFuture for Submit<One> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ganger_shared::time::millis;
 use ganger_shared::{
     Block, Failure, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Response, Settlement,
     SubscriptionId, Time,
@@ -20,7 +21,6 @@ use crate::error::Error;
 use crate::inbox::{Inbox, Leased};
 use crate::session::{Held, parts_that_fit};
 use crate::stop::Stop;
-use crate::submit::millis;
 
 /// Jobs of one queue, leased to this client as they come. Dropping it gives back what was not taken.
 ///

@@ -2,6 +2,7 @@
 
 use ganger_shared::key::KeyId;
 use ganger_shared::response::Terms;
+use ganger_shared::time::millis;
 use ganger_shared::{Failure, LeaseRange, Rejection, Response, SessionId, SubscriptionId, Time};
 
 use crate::event::{Event, Verdict};
@@ -331,8 +332,4 @@ fn gaps(held: &[(u64, u64)], (from, to): (u64, u64)) -> Vec<(u64, u64)> {
         gaps.push((next, to));
     }
     gaps
-}
-
-fn millis(span: core::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

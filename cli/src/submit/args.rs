@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ganger_shared::time::millis;
 use ganger_shared::{Backoff, JobOptions, Name, Priority, ResultsTo, Time};
 
 use crate::args::Common;
@@ -145,10 +146,10 @@ impl OptionArgs {
         let handler = self.handler.clone().unwrap_or_else(|| queue.clone());
         JobOptions {
             priority: Priority::new(self.priority).unwrap_or_default(),
-            delay_ms: self.delay.map_or(0, values::millis),
-            ttl_ms: self.ttl.map(values::millis),
+            delay_ms: self.delay.map_or(0, millis),
+            ttl_ms: self.ttl.map(millis),
             deadline: self.deadline,
-            time_limit_ms: self.time_limit.map(values::millis),
+            time_limit_ms: self.time_limit.map(millis),
             retries: self.retries,
             crash_retries: self.crash_retries,
             backoff: self.backoff,
