@@ -153,6 +153,9 @@ fn rejected(rejection: &Rejection) -> Option<String> {
         Rejection::MemoryFull { .. } => {
             Some("later, or start more workers; `ganger status` shows the backlog".to_owned())
         }
+        Rejection::StorageFull { .. } => {
+            Some("later; workers that finish jobs, or more space on the disk, make room".to_owned())
+        }
         Rejection::TooLarge { .. }
         | Rejection::TooMany { .. }
         | Rejection::TooOld { .. }

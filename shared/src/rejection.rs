@@ -105,6 +105,15 @@ pub enum Rejection {
     /// The request clashes with the state of things.
     #[error("{0}")]
     Conflict(String),
+    /// The journal's disk has no room for more work; what ends work goes on. Try again later: it
+    /// heals by itself when there is room again.
+    #[error("storage full: {needed} bytes are needed, {left} are left for new work")]
+    StorageFull {
+        /// In bytes.
+        needed: u64,
+        /// In bytes.
+        left: u64,
+    },
 }
 
 fn reason_suffix(reason: &str) -> String {

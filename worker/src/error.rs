@@ -179,6 +179,9 @@ impl Error {
             Self::Rejected(Rejection::QueueFull { .. } | Rejection::MemoryFull { .. }) => {
                 Some("submit again later, or wait for room with --wait-when-full".to_owned())
             }
+            Self::Rejected(Rejection::StorageFull { .. }) => {
+                Some("submit again later: the broker's disk is full".to_owned())
+            }
             Self::Protocol { .. }
             | Self::TurnedAway { .. }
             | Self::Rejected(_)
@@ -216,6 +219,7 @@ fn rejection_code(rejection: &Rejection) -> u8 {
         | Rejection::TooMany { .. }
         | Rejection::MemoryFull { .. }
         | Rejection::ListFull { .. }
+        | Rejection::StorageFull { .. }
         | Rejection::Durability { .. } => exit::REFUSED,
     }
 }

@@ -14,7 +14,7 @@ use crate::list::{Follower, ItemRun, ListKey, WaitingPop};
 use crate::machine::Machine;
 use crate::numbers::Standing;
 use crate::output::Output;
-use crate::queue::QueueKey;
+use crate::queue::{QueueKey, Size};
 use crate::run::{Phase, Watcher};
 use crate::submit::not_found;
 use crate::timer::Timer;
@@ -198,7 +198,8 @@ impl Machine {
             let limit = self.config.memory_bytes_max;
             return Err(Rejection::MemoryFull { used: self.bytes, limit });
         }
-        Ok(())
+        let durability = list.map_or(self.config.queue_defaults.durability, |list| list.durability);
+        self.judge_storage(durability, Size { jobs: 0, bytes })
     }
 
     pub(crate) fn pop(

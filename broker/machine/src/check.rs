@@ -17,6 +17,7 @@ impl Machine {
     /// # Panics
     /// If one does not hold; the message names the thing at fault.
     pub fn check(&self) {
+        self.check_room();
         let mut counts: BTreeMap<QueueKey, Counts> = BTreeMap::new();
         let mut bytes: BTreeMap<QueueKey, u64> = BTreeMap::new();
         let mut reserved: BTreeMap<ListKey, u64> = BTreeMap::new();

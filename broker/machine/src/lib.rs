@@ -32,6 +32,7 @@ mod places;
 mod promise;
 mod queue;
 mod ready;
+mod room;
 mod run;
 mod session;
 mod settle;

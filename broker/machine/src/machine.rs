@@ -16,7 +16,8 @@ use crate::event::Event;
 use crate::finished::FinishedJobs;
 use crate::list::{List, ListKey};
 use crate::output::Output;
-use crate::queue::{Queue, QueueKey};
+use crate::queue::{Queue, QueueKey, Size};
+use crate::room::Room;
 use crate::run::{RunKey, Runs};
 use crate::session::Session;
 use crate::timer::{Timer, Timers};
@@ -43,6 +44,8 @@ pub struct Machine {
     pub(crate) timers: Timers,
     /// Payload bytes of all jobs, of submits that wait for room, and of items.
     pub(crate) bytes: u64,
+    /// In the journal.
+    pub(crate) room: Room,
     /// Queues that may have jobs to hand out.
     pub(crate) awake: BTreeSet<QueueKey>,
 }
@@ -70,6 +73,7 @@ impl Machine {
             finished,
             timers: Timers::default(),
             bytes: 0,
+            room: Room::default(),
             awake: BTreeSet::new(),
             config,
         }
@@ -198,6 +202,11 @@ impl Machine {
     pub(crate) fn happen(&mut self, event: Event, out: &mut Output) {
         if self.durability_of(&event) > Durability::Memory {
             self.keep_name(&event, out);
+            if let Event::Submitted { payloads: new, .. } | Event::Appended { items: new, .. } =
+                &event
+            {
+                self.take_room(Size::of(new));
+            }
             out.journal.push(event.clone());
         }
         self.apply(event, out);

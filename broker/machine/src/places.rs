@@ -146,6 +146,7 @@ impl Machine {
         let bytes = run.payloads.size_bytes() as u64;
         self.bytes += bytes;
         self.queues[run.queue.0].bytes += bytes;
+        self.reserve_completions(run.queue, run.jobs.count);
         let key = self.runs.insert(run);
         self.enter(key);
         key
@@ -158,6 +159,7 @@ impl Machine {
         let bytes = run.payloads.size_bytes() as u64;
         self.bytes -= bytes;
         self.queues[run.queue.0].bytes -= bytes;
+        self.release_completions(run.queue, run.jobs.count);
         run
     }
 

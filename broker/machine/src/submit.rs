@@ -94,6 +94,7 @@ impl Machine {
         }
         let (more, held) = (Size::of(&submit.payloads), existing.map(Queue::size));
         let settings = existing.map_or(&self.config.queue_defaults, |queue| &queue.settings);
+        self.judge_storage(settings.durability, more)?;
         let passed = held.unwrap_or_default().bound_passed(more, settings);
         let waiting = existing.map_or(0, |queue| queue.submits.len());
         let turn_comes = waiting == 0;
@@ -307,6 +308,10 @@ impl Machine {
             if takes_none || queue.size().bound_passed(more, &queue.settings).is_some() {
                 return;
             }
+            if self.judge_storage(self.promise(key), more).is_err() {
+                return;
+            }
+            let queue = &mut self.queues[key.0];
             let submit = queue.submits.pop_front().expect("a front was just seen");
             self.bytes -= more.bytes;
             self.accept(key, submit, out);

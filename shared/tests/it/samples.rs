@@ -47,7 +47,7 @@ variants! {
     Outcome: Ack Nack Dead Release Crash;
     Ending: Acked Dead Cancelled Unknown;
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
-        NotYours Durability Invalid Conflict;
+        NotYours Durability Invalid Conflict StorageFull;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
         JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet;
     AdminAnswer: Done Status Queues Queue Jobs Lists Sessions;
@@ -330,7 +330,7 @@ fn endings() -> Vec<Sample<Ending>> {
     samples
 }
 
-fn rejections() -> [Rejection; 13] {
+fn rejections() -> [Rejection; 14] {
     let queue = name(QUEUE);
     [
         Rejection::QueueFull { queue: queue.clone(), used: 99, limit: 100, unit: "jobs".into() },
@@ -339,6 +339,7 @@ fn rejections() -> [Rejection; 13] {
         Rejection::TooLarge { size: 20 << 20, limit: 16 << 20 },
         Rejection::TooMany { what: "subscriptions of a session".into(), limit: 65_536 },
         Rejection::MemoryFull { used: 5 << 30, limit: 4 << 30 },
+        Rejection::StorageFull { needed: 8_192, left: 0 },
         Rejection::ListFull { list: name("log"), used: 100, limit: 100, unit: "items".into() },
         Rejection::TooOld { seq: 3, floor: 1_000 },
         Rejection::Overlap { first: 3, last: 8 },

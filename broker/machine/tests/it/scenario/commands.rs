@@ -16,6 +16,7 @@
 //!   set QUEUE [jobs_max= bytes_max= lease= dead_on=a,b durability=]   retry | forget job c1-0[x3]
 //!   job c1-0    lists    make-list LIST [durability=]    purge-list LIST    sessions    status    queues
 //!   journal (events since it was last asked)    restart (a new machine replays the journal)
+//!   room BYTES (as the journal's storage says)
 //!   restate (the journal is what the machine says of itself, and nothing before)
 //! ```
 
@@ -202,6 +203,13 @@ impl World {
                 self.journal_shown = self.journal.len();
                 words.end()
             }
+            "room" => {
+                let bytes = words.number("bytes")?;
+                let mut out = Output::default();
+                self.machine().set_room(bytes, &mut out);
+                self.tell(out, answers);
+                words.end()
+            }
             "restate" => {
                 self.journal.clear();
                 self.journal_shown = 0;
@@ -239,6 +247,10 @@ impl World {
         let mut out = Output::default();
         let now = self.now;
         self.machine().step(now, command, &mut out);
+        self.tell(out, answers);
+    }
+
+    fn tell(&mut self, mut out: Output, answers: &mut String) {
         self.machine().check();
         for send in &out.sends {
             *answers += &self.names.send(send);
