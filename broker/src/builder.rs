@@ -18,11 +18,13 @@ use crate::connections::Connections;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::handshake::Keys;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
 use crate::session::Door;
+use crate::storage::disk::Options;
+use crate::storage::disk::files::Directory;
 use crate::storage::{DiskStorage, Storage};
 
 /// Told to whoever asks a broker without storage to keep something.
@@ -120,7 +122,10 @@ impl Builder {
         config.check().map_err(StartError::Settings)?;
         let storage = storage.or_else(|| {
             let data = config.data.as_ref()?;
-            Some(Box::new(DiskStorage::new(data)) as Box<dyn Storage>)
+            let options =
+                Options { min_free_bytes: config.journal.free_min.0, ..Options::default() };
+            let directory = Arc::new(Directory::new(data));
+            Some(Box::new(DiskStorage::on(directory, options)) as Box<dyn Storage>)
         });
         let available = match &storage {
             Some(_) => Available::All,
@@ -142,7 +147,9 @@ impl Builder {
         let (journal, thread) = match storage {
             None => (None, None),
             Some(storage) => {
-                let (journal, thread) = Journal::start(storage, |event| replay.take(event)).await?;
+                let limits = journal::Limits { compact_after: config.journal.compact_after.0 };
+                let (journal, thread) =
+                    Journal::start(storage, limits, |event| replay.take(event)).await?;
                 (Some(journal), Some(thread))
             }
         };

@@ -36,6 +36,8 @@ pub struct Config {
     pub durability: Durability,
     /// Who makes queues and lists that do not exist.
     pub create: Create,
+    /// How the journal uses its folder.
+    pub journal: JournalConfig,
     /// Bounds, each of which ends in a refusal that says so, or in back-pressure.
     pub limits: Limits,
     /// What is expected of clients.
@@ -55,6 +57,16 @@ pub enum Create {
     OnFirstUse,
     /// The operator alone: in the configuration, or with the `ganger` command.
     OperatorOnly,
+}
+
+/// How the journal uses its folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalConfig {
+    /// Free space that is left for others: with less, new work is refused.
+    pub free_min: Size,
+    /// Up to here the journal grows before what is of no more use is dropped from it.
+    pub compact_after: Size,
 }
 
 /// Bounds of the broker as a whole and of each connection.
@@ -160,11 +172,18 @@ impl Default for Config {
             data: None,
             durability: Durability::Memory,
             create: Create::OnFirstUse,
+            journal: JournalConfig::default(),
             limits: Limits::default(),
             sessions: Sessions::default(),
             queues: QueueDefaults::default(),
             queue: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { free_min: Size(1 << 30), compact_after: Size(256 * MIB) }
     }
 }
 

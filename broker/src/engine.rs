@@ -21,7 +21,7 @@ use ganger_shared::{Durability, LeaseRange, Name, Rejection, Request, SessionId,
 
 use crate::clock::Clock;
 use crate::error::BrokerError;
-use crate::journal::{Journal, Progress, Reached};
+use crate::journal::{Journal, Progress, Report};
 use crate::outbox::{ComeBack, ConnectionId, Incoming, Leaving, Outbox};
 use crate::storage::{Seq, Until};
 
@@ -225,11 +225,16 @@ impl Engine {
         self.progress.as_ref()
     }
 
-    /// Lets leave what the journal has made safe.
-    pub(crate) fn release(&self, reached: Reached) {
+    /// Lets leave what the journal has made safe, and says to the machine how much more it takes.
+    pub(crate) fn heed(&self, report: Report) {
         if let Ok(mut core) = self.lock() {
-            core.outbox.release(reached);
-            core.outbox.flush();
+            let core = &mut *core;
+            core.outbox.release(report.reached);
+            core.machine.set_room(report.room.bytes, report.room.taken, &mut core.output);
+            if report.restate && core.restate().is_err() {
+                core.ended = true;
+            }
+            self.finish(core);
         }
         self.moved.notify(usize::MAX);
     }
@@ -290,15 +295,29 @@ impl Core {
         self.machine.step(now, command, &mut self.output);
     }
 
+    /// Has the journal begin anew with all that there is.
+    fn restate(&mut self) -> Result<(), crate::journal::Closed> {
+        let Self { machine, journal: Some(journal), .. } = self else { return Ok(()) };
+        let (from, taken) = (journal.last().next(), machine.room_taken());
+        let mut result = Ok(());
+        machine.restate(|part| {
+            if result.is_ok() {
+                result = journal.append(part, Until::Written, taken);
+            }
+        });
+        result?;
+        journal.forget(from)
+    }
+
     /// Journal first, then what rests on it.
     fn commit(&mut self) -> Result<(), crate::journal::Closed> {
-        let Self { journal, outbox, output, .. } = self;
+        let Self { machine, journal, outbox, output, .. } = self;
         let mut seq = Seq::START;
         if let Some(journal) = journal {
             if !output.journal.is_empty() {
                 let strict = output.sends.iter().any(|send| send.promise == Durability::Strict);
                 let until = if strict { Until::Durable } else { Until::Written };
-                journal.append(std::mem::take(&mut output.journal), until)?;
+                journal.append(std::mem::take(&mut output.journal), until, machine.room_taken())?;
             }
             // A step without events may confirm an earlier one that is still on its way.
             seq = journal.last();

@@ -6,19 +6,29 @@
 //! ```text
 //!   engine ── records, at most WAITING_MAX ─▶ thread: all that wait in one append, one sync
 //!      ▲                                         │
-//!      └──────── Progress: written, durable ─────┘
+//!      └── Progress: written, durable; room; ────┘
+//!          the log is long: state all anew
 //! ```
+//!
+//! Compaction: when the log has grown to twice what the last restatement took, and at least to
+//! [`Limits::compact_after`], the engine has the machine state everything anew as records like any
+//! other. Once they are durable the storage forgets what was before them. So the log has at most
+//! twice the bytes that it must have, and on average each byte is written at most twice.
+
+mod progress;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, RecvError, Sender, TryRecvError, TrySendError};
-use event_listener::{Event as Notice, listener};
+use async_channel::{Receiver, RecvError, Sender, TrySendError};
 use ganger_machine::Event;
+use ganger_machine::stated::Stated;
 
+use self::progress::Room;
+pub(crate) use self::progress::{Progress, Reached, Report};
 use crate::error::{BrokerError, StartError};
 use crate::storage::{Record, Seq, Storage, StorageError, Until};
 
@@ -40,70 +50,32 @@ const IDLE: Duration = Duration::from_millis(10);
 /// Events in one message of a replay.
 const REPLAY_BATCH: usize = 256;
 
-/// How far the journal has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reached {
-    /// Up to here the end of the process loses nothing.
-    pub(crate) written: Seq,
-    /// Up to here the loss of power loses nothing.
-    pub(crate) durable: Seq,
+/// With less room than this for new work, 16 MiB, it is time to compact and to look again whether
+/// there is more.
+const LOW_BYTES: u64 = 16 << 20;
+
+/// How often to look for more room where there is little.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What an operator decides about the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes up to which a log is left to grow.
+    pub(crate) compact_after: u64,
 }
 
-/// What the thread tells the engine.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    state: Mutex<State>,
-    changed: Notice,
-}
-
-impl Progress {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the progress")
-    }
-
-    /// How far the journal has come; the error is given once.
-    pub(crate) fn take(&self) -> Result<Reached, BrokerError> {
-        let mut state = self.lock();
-        state.error.take().map_or(Ok(state.reached), Err)
-    }
-
-    /// How far the journal has come, whatever has happened to it.
-    pub(crate) fn seen(&self) -> Reached {
-        self.lock().reached
-    }
-
-    /// Waits until there is more than `seen`.
-    pub(crate) async fn beyond(&self, seen: Reached) {
-        let news = |state: &State| state.reached != seen || state.error.is_some();
-        while !news(&self.lock()) {
-            listener!(self.changed => changed);
-            if !news(&self.lock()) {
-                changed.await;
-            }
-        }
-    }
-
-    fn reach(&self, reached: Reached) {
-        self.lock().reached = reached;
-        self.changed.notify(usize::MAX);
-    }
-
-    fn fail(&self, error: BrokerError) {
-        self.lock().error.get_or_insert(error);
-        self.changed.notify(usize::MAX);
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    reached: Reached,
-    error: Option<BrokerError>,
-}
-
-struct Entry {
-    seq: Seq,
-    events: Vec<Event>,
-    until: Until,
+/// What the thread is to do.
+enum Entry {
+    /// Add a record.
+    Record {
+        seq: Seq,
+        events: Vec<Event>,
+        until: Until,
+        /// What the machine had taken of the room then.
+        taken: u64,
+    },
+    /// Forget the records before this one.
+    Forget { before: Seq },
 }
 
 /// The engine's end of the journal.
@@ -132,12 +104,19 @@ impl Journal {
     /// Starts the thread, and shows `apply` what the storage has kept.
     pub(crate) async fn start(
         storage: Box<dyn Storage>,
+        limits: Limits,
         mut apply: impl FnMut(Event),
     ) -> Result<(Self, JournalThread), StartError> {
         let (entries, entries_there) = async_channel::bounded(WAITING_MAX);
         let (replayed_there, replayed) = async_channel::bounded(4);
         let progress = Arc::new(Progress::default());
-        let writer = Writer { storage, entries: entries_there, progress: Arc::clone(&progress) };
+        let writer = Writer {
+            storage,
+            entries: entries_there,
+            progress: Arc::clone(&progress),
+            log: LogSize { limits, bytes: 0, stated: 0, asked: false },
+            taken: 0,
+        };
         let thread = ganger_rt::thread("journal", move || writer.run(&replayed_there))
             .map_err(StartError::Thread)?;
         let last = loop {
@@ -167,20 +146,37 @@ impl Journal {
         self.entries.is_full()
     }
 
-    /// Hands `events` over as one record, and returns its position.
+    /// Hands `events` over as one record; `taken` is what the machine has taken of the room, theirs
+    /// included.
     ///
     /// # Errors
     ///
     /// The thread has ended, after an error of the storage.
-    pub(crate) fn append(&mut self, events: Vec<Event>, until: Until) -> Result<Seq, Closed> {
+    pub(crate) fn append(
+        &mut self,
+        events: Vec<Event>,
+        until: Until,
+        taken: u64,
+    ) -> Result<(), Closed> {
         self.last = self.last.next();
-        let entry = Entry { seq: self.last, events, until };
+        self.hand_over(Entry::Record { seq: self.last, events, until, taken })
+    }
+
+    /// Has the storage forget the records before `seq`, once all that were handed over are durable.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    pub(crate) fn forget(&mut self, before: Seq) -> Result<(), Closed> {
+        self.hand_over(Entry::Forget { before })
+    }
+
+    fn hand_over(&self, entry: Entry) -> Result<(), Closed> {
         match self.entries.try_send(entry) {
-            Ok(()) => Ok(self.last),
-            // Whoever adds looks at `is_full` first, so this is rare: threads that looked at once.
-            Err(TrySendError::Full(entry)) => {
-                self.entries.send_blocking(entry).map(|()| self.last).map_err(|_| Closed)
-            }
+            Ok(()) => Ok(()),
+            // Whoever adds looks at `is_full` first, so this is rare: threads that looked at once,
+            // and a restatement.
+            Err(TrySendError::Full(entry)) => self.entries.send_blocking(entry).map_err(|_| Closed),
             Err(TrySendError::Closed(_)) => Err(Closed),
         }
     }
@@ -200,6 +196,44 @@ struct Writer {
     storage: Box<dyn Storage>,
     entries: Receiver<Entry>,
     progress: Arc<Progress>,
+    log: LogSize,
+    /// What the machine had taken of the room at the last record.
+    taken: u64,
+}
+
+/// How long the log is, and how long it must be.
+struct LogSize {
+    limits: Limits,
+    /// Bytes of records since the last restatement began, that included.
+    bytes: u64,
+    /// Bytes of the last restatement.
+    stated: u64,
+    /// The engine was asked for another one.
+    asked: bool,
+}
+
+impl LogSize {
+    fn add(&mut self, events: &[Event], bytes: usize) {
+        let bytes = bytes as u64;
+        match events.first() {
+            Some(Event::Stated(Stated::Begins { .. })) => {
+                (self.stated, self.bytes) = (bytes, bytes)
+            }
+            Some(Event::Stated(_)) => {
+                self.stated += bytes;
+                self.bytes += bytes;
+            }
+            Some(_) | None => self.bytes += bytes,
+        }
+    }
+
+    /// Whether the engine is to state everything anew; says so once.
+    fn wants_restatement(&mut self, room: u64) -> bool {
+        let floor = if room < LOW_BYTES { LOW_BYTES / 4 } else { self.limits.compact_after };
+        let wants = !self.asked && self.bytes > floor.max(2 * self.stated);
+        self.asked |= wants;
+        wants
+    }
 }
 
 impl Writer {
@@ -210,7 +244,6 @@ impl Writer {
         let listened = starter.send_blocking(Replayed::All(replayed)).is_ok();
         starter.close();
         let Some(last) = started.filter(|_| listened) else { return };
-        self.progress.reach(Reached { written: last, durable: last });
         if let Err(error) = self.write(last) {
             self.progress.fail(BrokerError::Storage(error));
         }
@@ -229,6 +262,7 @@ impl Writer {
                     reason: format!("it is no list of events: {error}"),
                 }
             })?;
+            self.log.add(&events, record.body.len());
             batch.extend(events);
             if batch.len() >= REPLAY_BATCH {
                 send(&mut batch);
@@ -243,39 +277,65 @@ impl Writer {
     fn write(&mut self, last: Seq) -> Result<(), StorageError> {
         let mut reached = Reached { written: last, durable: last };
         let mut bodies = Bodies::default();
-        let mut due: Option<Due> = None;
+        let mut due = self.report(reached);
         while let Some(first) = self.next(due) {
-            let mut until = match first {
-                Next::Entry(entry) => bodies.push(entry),
-                Next::Due => Until::Durable,
+            let (mut until, mut forget) = match first {
+                Next::Entry(entry) => self.push(entry, &mut bodies),
+                Next::Due => (Until::Durable, None),
             };
-            while bodies.bytes.len() < GROUP_BYTES_MAX {
-                match self.entries.try_recv() {
-                    Ok(entry) => until = until.max(bodies.push(entry)),
-                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-                }
+            while forget.is_none() && bodies.bytes.len() < GROUP_BYTES_MAX {
+                let Ok(entry) = self.entries.try_recv() else { break };
+                let pushed = self.push(entry, &mut bodies);
+                (until, forget) = (until.max(pushed.0), pushed.1);
             }
             self.storage.append(&bodies.records(), until)?;
             reached.written = bodies.last().unwrap_or(reached.written);
+            if let Some(before) = forget {
+                self.storage.compact(before)?;
+                self.log.asked = false;
+                log::info!(bytes = self.log.stated, from:% = before; "journal compacted");
+            }
             if until == Until::Durable {
                 reached.durable = reached.written;
             }
+            let looks_again = self.report(reached);
             due = match until {
-                Until::Durable if bodies.is_empty() => None,
+                Until::Durable if bodies.is_empty() => looks_again,
                 Until::Durable => Some(Due::Order(Instant::now() + IDLE)),
                 Until::Written => due
                     .filter(|due| matches!(due, Due::Sync(_)))
                     .or_else(|| Some(Due::Sync(Instant::now() + VOLATILE_MAX))),
             };
             bodies.clear();
-            self.progress.reach(reached);
         }
         self.storage.append(&[], Until::Durable)
     }
 
+    /// Adds an entry to those of one append: how far it must get, and what may be forgotten then.
+    fn push(&mut self, entry: Entry, bodies: &mut Bodies) -> (Until, Option<Seq>) {
+        match entry {
+            Entry::Record { seq, events, until, taken } => {
+                let bytes = bodies.push(seq, &events);
+                self.log.add(&events, bytes);
+                self.taken = taken;
+                (until, None)
+            }
+            Entry::Forget { before } => (Until::Durable, Some(before)),
+        }
+    }
+
+    /// Tells the engine how far the journal has come. Returns when to look for room again, if there
+    /// is little.
+    fn report(&mut self, reached: Reached) -> Option<Due> {
+        let bytes = self.storage.room().bytes;
+        let room = Room { bytes, taken: self.taken };
+        self.progress.report(reached, room, self.log.wants_restatement(bytes));
+        (bytes < LOW_BYTES).then(|| Due::Look(Instant::now() + LOOK_AGAIN))
+    }
+
     /// What comes first: an entry, or the time at which something is due.
     fn next(&self, due: Option<Due>) -> Option<Next> {
-        let Some(Due::Sync(due) | Due::Order(due)) = due else {
+        let Some(Due::Sync(due) | Due::Order(due) | Due::Look(due)) = due else {
             return self.entries.recv_blocking().ok().map(Next::Entry);
         };
         match receive_until(&self.entries, due) {
@@ -307,6 +367,8 @@ enum Due {
     Sync(Instant),
     /// All is durable, and the storage was not idle since.
     Order(Instant),
+    /// There is little room for new work.
+    Look(Instant),
 }
 
 /// Waits for an entry, at most until `due`. Blocks this thread and nothing else: a timer of the
@@ -346,11 +408,13 @@ impl Bodies {
     /// Memory kept from one append to the next.
     const KEPT_BYTES: usize = 1 << 20;
 
-    fn push(&mut self, entry: Entry) -> Until {
-        self.bytes = postcard::to_extend(&entry.events, std::mem::take(&mut self.bytes))
+    /// Returns how many bytes the record has.
+    fn push(&mut self, seq: Seq, events: &[Event]) -> usize {
+        let before = self.bytes.len();
+        self.bytes = postcard::to_extend(events, std::mem::take(&mut self.bytes))
             .expect("writing into memory cannot fail, and every event serializes");
-        self.ends.push((entry.seq, self.bytes.len()));
-        entry.until
+        self.ends.push((seq, self.bytes.len()));
+        self.bytes.len() - before
     }
 
     fn records(&self) -> Vec<Record<'_>> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_lite::future::or;
 
 use crate::engine::Engine;
-use crate::journal::Reached;
 
 /// Brings the machine its ticks.
 pub(crate) async fn keep_time(engine: Arc<Engine>) {
@@ -35,14 +34,16 @@ pub(crate) async fn keep_time(engine: Arc<Engine>) {
 /// Lets leave what the journal has made safe; ends the broker when it fails.
 pub(crate) async fn follow_journal(engine: Arc<Engine>) {
     let Some(progress) = engine.progress() else { return };
-    let mut seen = Reached::default();
+    let mut seen = 0;
     loop {
         progress.beyond(seen).await;
         match progress.take() {
-            Ok(reached) => seen = reached,
+            Ok(report) => {
+                seen = report.number;
+                engine.heed(report);
+            }
             Err(error) => return engine.fail(error),
         }
-        engine.release(seen);
     }
 }
 

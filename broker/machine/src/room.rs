@@ -20,13 +20,17 @@ const RECORD_BYTES: u64 = 4_096;
 pub(crate) struct Room {
     /// Bytes for new work, less what was accepted since that was said.
     left: u64,
+    /// Bytes of all that was ever accepted.
+    taken: u64,
     /// Jobs that must survive.
     jobs: u64,
+    /// A submit waits for more.
+    awaited: bool,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { left: u64::MAX, jobs: 0 }
+        Self { left: u64::MAX, taken: 0, jobs: 0, awaited: false }
     }
 }
 
@@ -42,12 +46,21 @@ impl Room {
 }
 
 impl Machine {
-    /// Says for how many bytes of new work the journal has room, what is on its way there left out.
-    /// Without a word of it there is no end to the room. What waited for it is accepted.
-    pub fn set_room(&mut self, bytes: u64, out: &mut Output) {
-        let more = bytes > self.room.left;
-        self.room.left = bytes;
-        if more {
+    /// Bytes that were ever taken of the room: to be told with [`set_room`](Self::set_room), once what
+    /// took them is in the journal.
+    #[must_use]
+    pub const fn room_taken(&self) -> u64 {
+        self.room.taken
+    }
+
+    /// Says for how many bytes of new work the journal had room, when of all that was
+    /// [`taken`](Self::room_taken) so much was in it. Without a word of it there is no end to the room.
+    /// What waited for room is accepted.
+    pub fn set_room(&mut self, bytes: u64, taken: u64, out: &mut Output) {
+        let left = bytes.saturating_sub(self.room.taken - taken);
+        let more = left > self.room.left;
+        self.room.left = left;
+        if more && std::mem::take(&mut self.room.awaited) {
             for queue in (0..self.queues.len()).map(QueueKey) {
                 self.admit_waiting(queue, out);
             }
@@ -68,10 +81,16 @@ impl Machine {
         Err(Rejection::StorageFull { needed, left })
     }
 
+    /// A submit waits, and the storage is what it waits for.
+    pub(crate) const fn await_room(&mut self) {
+        self.room.awaited = true;
+    }
+
     /// Something was accepted that goes to the journal.
     pub(crate) fn take_room(&mut self, size: Size) {
         let needed = Room::needed(Size { jobs: 0, ..size });
         self.room.left = self.room.left.saturating_sub(needed);
+        self.room.taken = self.room.taken.wrapping_add(needed);
     }
 
     /// Jobs have come to a queue.

@@ -174,13 +174,47 @@ pub enum Standing {
     },
 }
 
+/// Bytes of one part of a restatement, unless a single run of jobs or items has more: 1 MiB, as much
+/// as one write to a disk needs to be worth its cost.
+const PART_BYTES: usize = 1 << 20;
+
+impl Stated {
+    /// How large it is as a record, about.
+    fn size_bytes(&self) -> usize {
+        // Names, numbers and options.
+        let payloads = match self {
+            Self::Begins { .. } | Self::Queue { .. } | Self::List { .. } | Self::Complete => 0,
+            Self::Session { settled, .. } => settled.len() * 8,
+            Self::Jobs(jobs) => jobs.payloads.size_bytes(),
+            Self::Items { items, .. } => items.size_bytes(),
+            Self::Ended { ending, .. } => match ending {
+                Ending::Acked { outputs } => outputs.size_bytes(),
+                Ending::Dead { .. } | Ending::Cancelled | Ending::Unknown => 0,
+            },
+        };
+        payloads + 128
+    }
+}
+
 impl Machine {
     /// Says everything again that must survive, so that the journal's earlier records are not needed.
     ///
-    /// Payloads are shared, not copied. `tell` is called once for each queue, list, session, run of
-    /// jobs and run of items: O(what there is).
-    pub fn restate(&self, mut tell: impl FnMut(Event)) {
-        let mut tell = |stated| tell(Event::Stated(stated));
+    /// `tell` gets the events in parts of about [`PART_BYTES`], in order. Payloads are shared, not
+    /// copied; there is one event for each queue, list, session, run of jobs and run of items.
+    pub fn restate(&self, mut tell: impl FnMut(Vec<Event>)) {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        self.state_all(|stated| {
+            bytes += stated.size_bytes();
+            part.push(Event::Stated(stated));
+            if bytes >= PART_BYTES {
+                tell(std::mem::take(&mut part));
+                bytes = 0;
+            }
+        });
+        tell(part);
+    }
+
+    fn state_all(&self, mut tell: impl FnMut(Stated)) {
         tell(Stated::Begins { at: self.now, next_lease: self.next_lease });
         for key in self.kept_queues() {
             tell(self.state_queue(key));
@@ -513,7 +547,7 @@ mod tests {
 
     fn restated(machine: &Machine) -> Vec<Event> {
         let mut events = Vec::new();
-        machine.restate(|event| events.push(event));
+        machine.restate(|part| events.extend(part));
         events
     }
 

@@ -309,6 +309,7 @@ impl Machine {
                 return;
             }
             if self.judge_storage(self.promise(key), more).is_err() {
+                self.await_room();
                 return;
             }
             let queue = &mut self.queues[key.0];

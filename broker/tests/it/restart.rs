@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ganger_broker::config::Config;
+use ganger_broker::config::{Config, Size};
 use ganger_broker::storage::{MemoryStorage, Record, Seq, Storage, StorageError, Until};
 use ganger_broker::{Broker, BrokerError, StartError};
 use ganger_shared::{Durability, Request, Response};
@@ -60,6 +60,41 @@ fn jobs_of_a_queue_in_memory_are_gone_after_a_restart() {
             other.submit("mail", &[b"1"]).await.unwrap();
             broker.stop().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn journal_forgets_what_is_over_and_a_restart_finds_the_rest() {
+    run(async {
+        let storage = MemoryStorage::default();
+        let mut config = strict();
+        config.journal.compact_after = Size(32 << 10);
+        let builder = Broker::builder().config(config).pipes_only().storage(storage.clone());
+        let broker = builder.start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        client.submit("kept", &[b"1", b"2", b"3"]).await.unwrap();
+        let mut worker = Client::open(&broker).await;
+        worker.subscribe("mail", 1).await;
+        let payload = [b'x'; 1_000];
+        for _ in 0..500 {
+            client.submit("mail", &[&payload]).await.unwrap();
+            let assigned = worker.assigned().await;
+            assert_eq!(worker.ack(assigned.leases).await, Ok(vec![]));
+        }
+        broker.stop().await.unwrap();
+
+        let mut bytes = 0;
+        let mut count = |record: Record<'_>| {
+            bytes += record.body.len();
+            Ok(())
+        };
+        storage.clone().replay(&mut count).unwrap();
+        assert!(bytes < 200 << 10, "{bytes} bytes are left of more than 500,000");
+
+        let broker = start(storage).await;
+        let mut worker = Client::open(&broker).await;
+        worker.subscribe("kept", 10).await;
+        assert_eq!(worker.assigned().await.payloads, ["1", "2", "3"]);
     });
 }
 

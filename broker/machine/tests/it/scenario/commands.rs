@@ -206,7 +206,8 @@ impl World {
             "room" => {
                 let bytes = words.number("bytes")?;
                 let mut out = Output::default();
-                self.machine().set_room(bytes, &mut out);
+                let taken = self.machine().room_taken();
+                self.machine().set_room(bytes, taken, &mut out);
                 self.tell(out, answers);
                 words.end()
             }
@@ -215,7 +216,7 @@ impl World {
                 self.journal_shown = 0;
                 let (machine, now) = (self.machine.take(), self.now);
                 let machine = machine.unwrap_or_else(|| Machine::new(self.config.clone(), now));
-                machine.restate(|event| self.journal.push(event));
+                machine.restate(|part| self.journal.extend(part));
                 self.machine = Some(machine);
                 words.end()
             }

@@ -122,7 +122,7 @@ impl Broker {
     pub(super) fn compact(&mut self) -> bool {
         if self.is_flushed() {
             let mut events = Vec::new();
-            self.machine.restate(|event| events.push(event));
+            self.machine.restate(|part| events.extend(part));
             self.restated = (events, self.journal.len());
         }
         self.is_flushed()

@@ -1,0 +1,102 @@
+//! What the journal's thread tells the engine.
+
+use std::sync::{Mutex, MutexGuard};
+
+use event_listener::{Event as Notice, listener};
+
+use crate::error::BrokerError;
+use crate::storage::Seq;
+
+/// How far the journal has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Up to here the end of the process loses nothing.
+    pub(crate) written: Seq,
+    /// Up to here the loss of power loses nothing.
+    pub(crate) durable: Seq,
+}
+
+/// How much new work the storage takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// For new work, in bytes.
+    pub(crate) bytes: u64,
+    /// What the machine had taken of it when it made the last record that is in the storage.
+    pub(crate) taken: u64,
+}
+
+/// One report of the thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    /// Counts the reports, from 1.
+    pub(crate) number: u64,
+    pub(crate) reached: Reached,
+    pub(crate) room: Room,
+    /// The log is long: the engine is to state everything anew. Said once.
+    pub(crate) restate: bool,
+}
+
+/// What the thread tells the engine.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    state: Mutex<State>,
+    changed: Notice,
+}
+
+#[derive(Debug)]
+struct State {
+    report: Report,
+    error: Option<BrokerError>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let room = Room { bytes: 0, taken: 0 };
+        let report = Report { number: 0, reached: Reached::default(), room, restate: false };
+        Self { state: Mutex::new(State { report, error: None }), changed: Notice::new() }
+    }
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the progress")
+    }
+
+    /// The latest report; the error is given once.
+    pub(crate) fn take(&self) -> Result<Report, BrokerError> {
+        let mut state = self.lock();
+        let report = state.report;
+        state.report.restate = false;
+        state.error.take().map_or(Ok(report), Err)
+    }
+
+    /// How far the journal has come, whatever has happened to it.
+    pub(crate) fn seen(&self) -> Reached {
+        self.lock().report.reached
+    }
+
+    /// Waits until there is a report after the one of this number.
+    pub(crate) async fn beyond(&self, number: u64) {
+        let news = |state: &State| state.report.number != number || state.error.is_some();
+        while !news(&self.lock()) {
+            listener!(self.changed => changed);
+            if !news(&self.lock()) {
+                changed.await;
+            }
+        }
+    }
+
+    pub(super) fn report(&self, reached: Reached, room: Room, restate: bool) {
+        let mut state = self.lock();
+        let report = &mut state.report;
+        let number = report.number + 1;
+        *report = Report { number, reached, room, restate: report.restate || restate };
+        drop(state);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn fail(&self, error: BrokerError) {
+        self.lock().error.get_or_insert(error);
+        self.changed.notify(usize::MAX);
+    }
+}
