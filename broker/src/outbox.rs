@@ -107,6 +107,8 @@ pub(crate) struct Outbox {
     dirty: Vec<usize>,
     /// Connections with frames that wait for the journal.
     holding: Vec<usize>,
+    /// How far the journal was when it was last heard of.
+    reached: Reached,
     /// Connections of no session that a goodbye is still leaving on, and since when.
     leaving: Vec<(Outgoing, Instant)>,
     next_serial: u64,
@@ -137,13 +139,12 @@ struct Mark {
     promise: Durability,
 }
 
-impl Mark {
-    fn is_kept(&self, reached: Reached) -> bool {
-        match self.promise {
-            Durability::Memory => true,
-            Durability::Relaxed => self.seq <= reached.written,
-            Durability::Strict => self.seq <= reached.durable,
-        }
+/// Whether the record `seq` is as safe as `promise` says.
+fn is_kept(seq: Seq, promise: Durability, reached: Reached) -> bool {
+    match promise {
+        Durability::Memory => true,
+        Durability::Relaxed => seq <= reached.written,
+        Durability::Strict => seq <= reached.durable,
     }
 }
 
@@ -156,7 +157,8 @@ impl Held {
     /// Moves what may leave to `outgoing`; says whether there was any.
     fn release(&mut self, reached: Reached, outgoing: &Outgoing) -> bool {
         let mut end = 0;
-        while let Some(mark) = self.marks.front().filter(|mark| mark.is_kept(reached)) {
+        let leaves = |mark: &&Mark| is_kept(mark.seq, mark.promise, reached);
+        while let Some(mark) = self.marks.front().filter(leaves) {
             end = mark.end;
             self.marks.pop_front();
         }
@@ -182,6 +184,7 @@ impl Outbox {
             sessions: HashMap::new(),
             dirty: Vec::new(),
             holding: Vec::new(),
+            reached: Reached::default(),
             leaving: Vec::new(),
             next_serial: 0,
         }
@@ -249,27 +252,27 @@ impl Outbox {
     ) {
         let Some(&key) = self.sessions.get(&session) else { return };
         let connection = &mut self.connections[key];
-        match promise {
-            Durability::Memory => {
-                connection.outgoing.append(|bytes| {
-                    codec::encode(response, bytes);
-                });
-                if !connection.dirty {
-                    connection.dirty = true;
-                    self.dirty.push(key);
-                }
+        // What promises something stays behind what is held for the same client.
+        let overtakes = promise == Durability::Memory || connection.held.marks.is_empty();
+        if overtakes && is_kept(seq, promise, self.reached) {
+            connection.outgoing.append(|bytes| {
+                codec::encode(response, bytes);
+            });
+            if !connection.dirty {
+                connection.dirty = true;
+                self.dirty.push(key);
             }
-            Durability::Relaxed | Durability::Strict => {
-                if connection.held.marks.is_empty() {
-                    self.holding.push(key);
-                }
-                connection.held.push(response, seq, promise);
+        } else {
+            if connection.held.marks.is_empty() {
+                self.holding.push(key);
             }
+            connection.held.push(response, seq, promise);
         }
     }
 
     /// Lets everything leave whose record has got far enough.
     pub(crate) fn release(&mut self, reached: Reached) {
+        self.reached = reached;
         let mut holding = std::mem::take(&mut self.holding);
         holding.retain(|&key| {
             let Some(connection) = self.connections.get_mut(key) else { return false };
@@ -461,6 +464,11 @@ mod tests {
             outbox.release(Reached { written: Seq(3), durable: Seq(3) });
             outbox.flush();
             assert_eq!(arrived(&client, 1).await, [3]);
+
+            // What rests on records that are safe waits for nothing: there may be no further ones.
+            outbox.send(SESSION, &settled(5), Durability::Strict, Seq(3));
+            outbox.flush();
+            assert_eq!(arrived(&client, 1).await, [5]);
             assert_eq!((outbox.waiting(connection), outbox.holding.len()), (0, 0));
         });
     }
