@@ -30,7 +30,7 @@ use ganger_machine::stated::Stated;
 use self::progress::Room;
 pub(crate) use self::progress::{Progress, Reached, Report};
 use crate::error::{BrokerError, StartError};
-use crate::storage::{Record, Seq, Storage, StorageError, Until};
+use crate::storage::{self, Record, Seq, Storage, StorageError, Until};
 
 /// Records on their way to the thread, at most. Their payloads are the machine's own, shared, and
 /// count towards its memory; so this bounds only how far the machine can be ahead of the disk.
@@ -256,12 +256,7 @@ impl Writer {
             let _ = starter.send_blocking(Replayed::Events(std::mem::take(batch)));
         };
         let last = self.storage.replay(&mut |record| {
-            let events = postcard::from_bytes::<Vec<Event>>(record.body).map_err(|error| {
-                StorageError::Damaged {
-                    place: format!("record {}", record.seq),
-                    reason: format!("it is no list of events: {error}"),
-                }
-            })?;
+            let events = storage::events(&record)?;
             self.log.add(&events, record.body.len());
             batch.extend(events);
             if batch.len() >= REPLAY_BATCH {

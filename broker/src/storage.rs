@@ -7,6 +7,8 @@
 use std::fmt;
 use std::io;
 
+pub use ganger_machine::Event;
+
 pub mod contract;
 pub mod disk;
 mod memory;
@@ -45,6 +47,18 @@ pub struct Record<'a> {
     pub seq: Seq,
     /// What it says.
     pub body: &'a [u8],
+}
+
+/// What a record of a broker's journal says.
+///
+/// # Errors
+///
+/// [`StorageError::Damaged`] if it is no list of events.
+pub fn events(record: &Record<'_>) -> Result<Vec<Event>, StorageError> {
+    postcard::from_bytes(record.body).map_err(|error| StorageError::Damaged {
+        place: format!("record {}", record.seq),
+        reason: format!("it is no list of events: {error}"),
+    })
 }
 
 /// How far [`Storage::append`] takes its records before it returns.

@@ -82,6 +82,13 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: SessionVerb,
     },
+    /// Look into a journal's folder: what is in it, whether it is sound, what can be saved.
+    Journal {
+        #[command(flatten)]
+        show: Show,
+        #[command(subcommand)]
+        verb: JournalVerb,
+    },
     /// Run a broker.
     #[command(after_help = "Example:\n  ganger broker --listen 127.0.0.1:7117")]
     Broker(ganger_broker::command::Args),
@@ -439,6 +446,46 @@ pub(crate) enum ListVerb {
         list: Name,
         #[command(flatten)]
         consent: Consent,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalVerb {
+    /// Say what a journal consists of; reads its segments' heads and its last segment.
+    #[command(after_help = "Example:\n  ganger journal stat /var/lib/ganger")]
+    Stat {
+        /// The folder that the broker got with --data.
+        dir: PathBuf,
+    },
+    /// Check every record and every invariant. Reads all of it and changes nothing.
+    #[command(after_help = "Example:\n  ganger journal verify /var/lib/ganger && echo sound")]
+    Verify {
+        /// The folder that the broker got with --data.
+        dir: PathBuf,
+    },
+    /// List the segments: files of records.
+    #[command(after_help = "Example:\n  ganger journal segments /var/lib/ganger")]
+    Segments {
+        /// The folder that the broker got with --data.
+        dir: PathBuf,
+    },
+    /// Write every record as a line of JSON, with its place and its events.
+    #[command(
+        after_help = "Example:\n  ganger journal dump /var/lib/ganger | jq -c '.events[] | keys'"
+    )]
+    Dump {
+        /// The folder that the broker got with --data.
+        dir: PathBuf,
+    },
+    /// Make a new folder of all that is sound in a damaged one, and say what is lost.
+    #[command(
+        after_help = "The damaged folder stays as it is. Exit code 8 where something is lost.\n\nExample:\n  ganger journal salvage /var/lib/ganger /var/lib/ganger-2"
+    )]
+    Salvage {
+        /// The damaged folder.
+        dir: PathBuf,
+        /// The new one: empty, or not there yet.
+        out: PathBuf,
     },
 }
 

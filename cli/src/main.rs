@@ -14,6 +14,7 @@ mod ended;
 mod exit;
 mod interrupt;
 mod job;
+mod journal;
 mod lines;
 mod link;
 mod list;
@@ -58,6 +59,7 @@ fn run(verb: Verb) -> Result {
             Verb::Dead { common, verb } => dead::run(&common, verb).await,
             Verb::List { common, verb } => list::run(&common, verb).await,
             Verb::Session { common, verb } => session::run(&common, verb).await,
+            Verb::Journal { show, verb } => journal::run(&show, verb),
             Verb::Completion { shell } => complete::completion(shell),
             Verb::Man { dir } => complete::man(dir.as_deref()),
             Verb::ExitCodes => output::print(&format!("{}\n", exit::PAGE)),

@@ -117,6 +117,11 @@ impl Output {
         Self { format: show.output.unwrap_or(automatic) }
     }
 
+    /// Whether programs read it and not people.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Ndjson)
+    }
+
     /// Items of one kind. `key` names them in a JSON document; `tone` colours them for people.
     pub(crate) fn list<T>(
         &self,

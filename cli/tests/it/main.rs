@@ -6,6 +6,7 @@
 )]
 
 mod bulk;
+mod journal;
 mod operate;
 mod results;
 mod submit;
