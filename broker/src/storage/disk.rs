@@ -40,7 +40,7 @@ const LOCK: &str = "LOCK";
 /// How the journal uses its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Size of a segment, rounded up to 4 KiB; at least 8 KiB. What was made with another size can
+    /// Size of a segment, rounded up to 4 KiB; at least 12 KiB. What was made with another size can
     /// be read.
     pub segment_bytes: u64,
     /// Free space on the file system that is left for others: with less there is no room for new
@@ -69,7 +69,7 @@ impl Default for Options {
 impl Options {
     const fn segment_blocks(&self) -> u64 {
         let blocks = self.segment_bytes.div_ceil(segment::BLOCK);
-        if blocks < 2 { 2 } else { blocks }
+        if blocks < 3 { 3 } else { blocks }
     }
 }
 

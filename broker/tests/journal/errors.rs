@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use ganger_broker::storage::{Record, Seq, Storage, Until};
+use ganger_broker::storage::disk::Options;
+use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, Until};
 
-use crate::life::{Asked, Life, open, replay};
+use crate::life::{Asked, Life, OPTIONS, open, replay};
 use crate::rng::Rng;
 use crate::sim::{Failure, Sim};
 
@@ -77,7 +78,9 @@ fn no_failing_call_loses_what_was_acknowledged() {
 #[test]
 fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
     let sim = Sim::new();
-    let segment = 16 << 10;
+    let segment = 24 << 10;
+    let options = Options { segment_bytes: segment, ..OPTIONS };
+    let open = |sim: &Sim| DiskStorage::on(sim.files(), options);
     // For one segment and its spare, and a half more.
     sim.disk().free_bytes = Some(2 * segment + segment / 2);
     let mut storage = open(&sim);
@@ -95,9 +98,9 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
         taken += 1;
         assert!(taken < 100, "the disk is full and has room");
     }
-    assert!(taken >= 3, "there was room for a segment");
+    assert_eq!(taken, 4, "there was room for the rest of a segment");
     // What ends it needs none: it has the spare.
-    let last = (0..2).map(|_| append(&mut storage, b"done")).last().unwrap();
+    let last = (0..3).map(|_| append(&mut storage, b"done")).last().unwrap();
     assert_eq!(storage.room().bytes, 0);
     // What is done is forgotten, and there is room again.
     storage.compact(Seq(last + 1)).unwrap();
@@ -110,9 +113,8 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
 #[test]
 fn space_that_is_kept_for_others_is_no_room() {
     let sim = Sim::new();
-    let options =
-        ganger_broker::storage::disk::Options { min_free_bytes: 1 << 20, ..crate::life::OPTIONS };
-    let mut storage = ganger_broker::storage::DiskStorage::on(sim.files(), options);
+    let options = Options { min_free_bytes: 1 << 20, ..OPTIONS };
+    let mut storage = DiskStorage::on(sim.files(), options);
     replay(&mut storage).unwrap();
     sim.disk().free_bytes = Some(1 << 19);
     assert_eq!(storage.room().bytes, 0);

@@ -303,6 +303,22 @@ impl Files for Sim {
         Ok(())
     }
 
+    fn truncate(&self, name: &str, size_bytes: u64) -> io::Result<()> {
+        let (mut disk, failure) = self.change()?;
+        fail(failure)?;
+        let id = *disk.names.get(name).ok_or(ErrorKind::NotFound)?;
+        let size = usize::try_from(size_bytes).unwrap();
+        let node = &mut disk.nodes[id];
+        let cut = (node.now.len() - size) as u64;
+        Arc::make_mut(&mut node.now).truncate(size);
+        Arc::make_mut(&mut node.safe).truncate(size);
+        node.dirty.retain(|sector| sector * SECTOR < size);
+        if let Some(free) = &mut disk.free_bytes {
+            *free += cut;
+        }
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let (mut disk, failure) = self.change()?;
         fail(failure)?;

@@ -67,6 +67,13 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     /// What the system says.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Cuts a file short, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn truncate(&self, name: &str, size_bytes: u64) -> io::Result<()>;
+
     /// Makes durable which files there are and what they are called.
     ///
     /// # Errors
@@ -254,6 +261,12 @@ impl Files for Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))
+    }
+
+    fn truncate(&self, name: &str, size_bytes: u64) -> io::Result<()> {
+        let file = fs::File::options().write(true).open(self.0.join(name))?;
+        file.set_len(size_bytes)?;
+        file.sync_all()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -225,7 +225,7 @@ impl Inspection {
     fn summary(&self, store: &Store, format_is_whole: bool, log: &Log) -> Summary {
         let segments = log.parts.iter().map(|part| SegmentSummary {
             file: self.files.place(&segment::name(part.head.segment)),
-            size_bytes: segment::bytes(part.head.blocks),
+            size_bytes: part.size_bytes,
             used_bytes: segment::bytes(part.blocks),
             first: part.first,
         });
@@ -262,7 +262,7 @@ impl Inspection {
         mut show: impl FnMut(&Segment, Result<Header, Fault>) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let mut segment = Segment::open_headless(&*self.files, store, number)?;
-        let blocks = blocks.min(segment.size_bytes()? / BLOCK);
+        let blocks = blocks.min(segment.size_bytes / BLOCK);
         let mut block = 0;
         while block < blocks {
             let found = segment.any_frame(block, blocks)?;

@@ -24,6 +24,7 @@ pub(super) struct Part {
     pub(super) first: Seq,
     /// How much of it counts.
     pub(super) blocks: u64,
+    pub(super) size_bytes: u64,
 }
 
 /// What there is between the first record that is needed and the end.
@@ -64,9 +65,15 @@ impl Log {
             return Err(damaged(files.place(""), "there is no segment"));
         };
         let mut last = Segment::open(files, store, last_number)?;
+        last.check_size(None)?;
         let (end, end_block, torn_bytes) = find_end(&mut last)?;
         let sound = find_sound(&mut last, &end, end_block)?;
-        let mut parts = vec![Part { head: last.head, first: last.header.first, blocks: end_block }];
+        let mut parts = vec![Part {
+            head: last.head,
+            first: last.header.first,
+            blocks: end_block,
+            size_bytes: last.size_bytes,
+        }];
         let mut unneeded = Vec::new();
         let mut oldest = last.head;
         let mut first = last.header.first;
@@ -81,7 +88,9 @@ impl Log {
             }
             let (newer, segment) = (oldest, Segment::open(files, store, number)?);
             (oldest, first) = (segment.head, segment.header.first);
-            parts.push(Part { head: oldest, first, blocks: newer.previous_blocks });
+            segment.check_size(Some(newer.previous_blocks))?;
+            let (blocks, size_bytes) = (newer.previous_blocks, segment.size_bytes);
+            parts.push(Part { head: oldest, first, blocks, size_bytes });
             if oldest.previous >= oldest.segment || newer.previous_blocks > oldest.blocks {
                 return Err(damaged(segment.place, "the heads of two segments contradict"));
             }

@@ -149,6 +149,9 @@ pub(super) struct Segment {
     pub(super) head: Head,
     /// Of the head.
     pub(super) header: Header,
+    pub(super) size_bytes: u64,
+    /// Whole blocks of the file that the head knows.
+    blocks: u64,
     file: Arc<dyn File>,
     key: SegmentKey,
     /// Bytes of the file from `window_at` on.
@@ -166,7 +169,7 @@ impl Segment {
         number: u64,
     ) -> Result<Self, StorageError> {
         let mut segment = Self::open_headless(files, store, number)?;
-        let size = segment.size_bytes()?;
+        let size = segment.size_bytes;
         let place = format!("{}, bytes 0 to 4096", segment.place);
         let bad = |reason: &str| damaged(place.clone(), reason);
         let found = segment.frame_here(0, size / BLOCK);
@@ -183,10 +186,7 @@ impl Segment {
             header.kind == Kind::Head && header.count == 0 && head.segment == number
         });
         let head = head.ok_or_else(|| bad("the first frame is no head"))?;
-        if head.blocks.checked_mul(BLOCK) != Some(size) {
-            let reason = format!("the file has {size} bytes, its head says {} blocks", head.blocks);
-            return Err(damaged(segment.place, reason));
-        }
+        segment.blocks = segment.blocks.min(head.blocks);
         segment.head = head;
         segment.header = header;
         Ok(segment)
@@ -201,6 +201,8 @@ impl Segment {
         let name = name(number);
         let place = files.place(&name);
         let file = files.open(&name).map_err(|error| failed(format!("open {place}"), error))?;
+        let size_bytes =
+            file.size_bytes().map_err(|error| failed(format!("look at {place}"), error))?;
         let nothing = Header {
             kind: Kind::Head,
             body_bytes: 0,
@@ -217,6 +219,8 @@ impl Segment {
             place,
             head: Head { segment: number, blocks: 0, previous: 0, previous_blocks: 0 },
             header: nothing,
+            size_bytes,
+            blocks: size_bytes / BLOCK,
             file,
             key: SegmentKey::new(&store.key, number),
             window: Vec::new(),
@@ -225,8 +229,21 @@ impl Segment {
         })
     }
 
-    pub(super) fn size_bytes(&self) -> Result<u64, StorageError> {
-        self.file.size_bytes().map_err(|error| failed(format!("look at {}", self.place), error))
+    /// Whether the file has the length that its head says, or, if it is known where the next
+    /// segment begins, at least what is before that.
+    pub(super) fn check_size(&self, ended: Option<u64>) -> Result<(), StorageError> {
+        let whole = self.head.blocks.saturating_mul(BLOCK);
+        let least = ended.map_or(whole, |blocks| blocks.saturating_mul(BLOCK));
+        if (least..=whole).contains(&self.size_bytes) {
+            return Ok(());
+        }
+        let reason = match ended {
+            None if self.size_bytes < whole && self.size_bytes.is_multiple_of(BLOCK) => {
+                "it was cut short, as when another segment follows: the next one is missing"
+            }
+            None | Some(_) => "it has another length than its head says",
+        };
+        Err(damaged(format!("{}, {} bytes", self.place, self.size_bytes), reason))
     }
 
     /// The frame at a block, if it is good and follows on from `link`. Its body is then
@@ -236,7 +253,7 @@ impl Segment {
         block: u64,
         link: &Link,
     ) -> Result<Result<Header, Fault>, StorageError> {
-        let found = self.any_frame(block, self.head.blocks)?;
+        let found = self.any_frame(block, self.blocks)?;
         Ok(found.and_then(|header| match header.kind {
             _ if !link.is_followed_by(&header) => {
                 Err(Fault::Wrong("the frame does not follow on from the one before"))
@@ -298,7 +315,7 @@ impl Segment {
 
     /// The header of a frame that was found to be good.
     pub(super) fn header_again(&mut self, block: u64) -> Result<Header, StorageError> {
-        let read = self.load(block, 1, self.head.blocks);
+        let read = self.load(block, 1, self.blocks);
         read.map_err(|error| failed(format!("read {}", self.place), error))?;
         let header = Header::read(self.bytes(block, 1), &self.key);
         header.ok_or_else(|| damaged(self.place.clone(), "the log changed while it was being read"))
@@ -319,8 +336,8 @@ impl Segment {
     ) -> Result<u64, StorageError> {
         let missing = link.number.saturating_add(1);
         let mut end = block;
-        for at in block..self.head.blocks {
-            let read = self.load(at, 1, self.head.blocks);
+        for at in block..self.blocks {
+            let read = self.load(at, 1, self.blocks);
             read.map_err(|error| failed(format!("read {}", self.place), error))?;
             let bytes = self.bytes(at, 1);
             if !frame::is_blank(bytes) {

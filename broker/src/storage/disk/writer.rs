@@ -51,6 +51,14 @@ struct Current {
     next: u64,
 }
 
+impl Current {
+    /// Blocks for further frames. The last one stays zeros, so that a segment that has a successor
+    /// can always be cut shorter than its head says.
+    const fn room(&self) -> u64 {
+        self.blocks - self.next - 1
+    }
+}
+
 impl Writer {
     /// Makes the first segment of a journal.
     pub(super) fn first(
@@ -97,6 +105,9 @@ impl Writer {
             writer.write(Kind::Records, header.first, header.start)
         })?;
         writer.publish()?;
+        if !is_empty {
+            writer.cut(last.head.segment, log.sound.blocks)?;
+        }
         let mut unneeded = log.unneeded.clone();
         unneeded.extend(is_empty.then_some(last.head.segment));
         writer.remove(unneeded)?;
@@ -213,7 +224,7 @@ impl Writer {
         if self.spare.is_none() {
             self.begin_spare()?;
         }
-        if self.current.blocks == self.current.next && self.spare.is_some() {
+        if self.current.room() == 0 && self.spare.is_some() {
             // It may hold nothing that is needed, and give its space back.
             self.change_segment(1)?;
         }
@@ -222,11 +233,9 @@ impl Writer {
         let free = free?.checked_sub(self.options.min_free_bytes);
         let (Some(free), true) = (free, self.spare.is_some()) else { return Ok(Room { bytes: 0 }) };
         let segment = segment::bytes(self.options.segment_blocks());
-        // Each further segment has a head.
-        let more = (free / segment).saturating_mul(segment - BLOCK);
-        Ok(Room {
-            bytes: segment::bytes(self.current.blocks - self.current.next).saturating_add(more),
-        })
+        // Each further segment has a head, and a block that stays zeros.
+        let more = (free / segment).saturating_mul(segment - 2 * BLOCK);
+        Ok(Room { bytes: segment::bytes(self.current.room()).saturating_add(more) })
     }
 
     /// Proves by a frame without records all that was written.
@@ -248,7 +257,7 @@ impl Writer {
     /// Writes the draft as the next frame.
     fn write(&mut self, kind: Kind, first: Seq, start: Seq) -> Result<(), StorageError> {
         let blocks = frame::blocks(self.draft.body_bytes());
-        if blocks > self.current.blocks - self.current.next {
+        if blocks > self.current.room() {
             let draft = std::mem::take(&mut self.draft);
             self.change_segment(blocks)?;
             self.draft = draft;
@@ -289,7 +298,7 @@ impl Writer {
         }
         let spare = self.spare.take();
         let spare = spare.ok_or_else(|| self.failed("extend", ErrorKind::StorageFull.into()))?;
-        let needed = segment::bytes(frame::blocks(Head::BYTES) + blocks);
+        let needed = segment::bytes(frame::blocks(Head::BYTES) + blocks + 1);
         let (file, bytes) = spare.finish(needed).map_err(|error| self.failed("extend", error))?;
         let (previous, previous_blocks) = (self.current.number, self.current.next);
         let segment = previous + 1;
@@ -299,6 +308,7 @@ impl Writer {
         self.segments.push_back((segment, self.link.next));
         self.write_head(&head)?;
         self.publish()?;
+        self.cut(previous, previous_blocks)?;
         // The segment before may have been the last one with nothing that is needed.
         self.forget_before(self.link.start)?;
         self.begin_spare()
@@ -312,6 +322,14 @@ impl Writer {
             .rename(spare::NAME, &name)
             .and_then(|()| self.files.sync())
             .map_err(|error| self.failed("name", error))
+    }
+
+    /// Gives back what a segment that has a successor does not use. From then on it shows that there
+    /// must be one.
+    fn cut(&self, segment: u64, blocks: u64) -> Result<(), StorageError> {
+        let name = segment::name(segment);
+        let cut = self.files.truncate(&name, segment::bytes(blocks));
+        cut.map_err(|error| failed(format!("cut {}", self.files.place(&name)), error))
     }
 
     fn begin_spare(&mut self) -> Result<(), StorageError> {
