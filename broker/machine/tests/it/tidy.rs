@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Who may depend on whom, outside its tests. What is left out depends on nothing of ours, or is
 /// among [`FREE`].
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("ganger-rt", &["async-std"]),
     ("ganger-machine", &["ganger-shared"]),
     ("ganger-worker", &["ganger-shared", "ganger-rt"]),
     ("ganger-broker", &["ganger-machine", "ganger-shared", "ganger-rt"]),
     ("ganger-cli", &["ganger-worker", "ganger-broker", "ganger-shared", "ganger-rt"]),
+    ("ganger-history", &["ganger-shared"]),
     ("ganger-shared", &[]),
 ];
 
