@@ -73,7 +73,7 @@ impl Records {
             }
             What::Confirmed { list } => self.lists.confirmed(at, &event.who, list, &self.calm),
             What::BrokerKilled => self.verdict.counts.kills += 1,
-            What::BrokerStarted | What::Disturbed | What::Drained => {}
+            What::BrokerStarted | What::Disturbed { .. } | What::Drained => {}
         }
     }
 

@@ -103,9 +103,12 @@ pub enum What {
     BrokerStarted,
     /// The broker is about to be killed.
     BrokerKilled,
-    /// Something else happened that loses leases which nobody here has seen: a worker left, a
+    /// Something else has happened that loses leases which nobody here has seen: a worker left, a
     /// connection was cut. Orders across it are not judged.
-    Disturbed,
+    Disturbed {
+        /// When it began.
+        since_ns: u64,
+    },
     /// All clients have come to rest: what is not here by now is lost.
     Drained,
 }

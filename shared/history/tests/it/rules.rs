@@ -196,6 +196,9 @@ fn order_is_not_asked_of_others() {
     // A worker that left may have had the job before.
     let left = story().accepted(0).accepted(1).granted(1, 1).disturbed().granted(0, 2);
     assert_eq!(done(left).passes().counts.ordered, 1);
+    // It was about to leave while both were delivered.
+    let leaving = done(story().accepted(0).accepted(1).granted(1, 1).granted(0, 2)).left(1);
+    assert_eq!(leaving.passes().counts.ordered, 0);
 }
 
 #[test]

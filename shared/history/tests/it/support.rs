@@ -113,7 +113,13 @@ impl Story {
     }
 
     pub(crate) fn disturbed(self) -> Self {
-        self.line("worker", What::Disturbed)
+        let since_ns = self.events.len() as u64 + 1;
+        self.line("worker", What::Disturbed { since_ns })
+    }
+
+    /// A worker has left, and began to do so with the line `since_ns`.
+    pub(crate) fn left(self, since_ns: u64) -> Self {
+        self.line("worker", What::Disturbed { since_ns })
     }
 
     pub(crate) fn verdict(self) -> Verdict {
