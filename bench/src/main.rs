@@ -20,6 +20,7 @@ mod run;
 mod server;
 mod shapes;
 mod table;
+mod torture;
 mod wire;
 
 use std::ffi::OsString;
@@ -64,6 +65,11 @@ enum Command {
     Load {
         #[command(flatten)]
         args: load::Args,
+    },
+    /// Kills a Ganger broker again and again, or its connections, and judges what its clients saw
+    Torture {
+        #[command(flatten)]
+        args: torture::Args,
     },
     /// The peers there are, and whether they are installed
     Peers,
@@ -167,6 +173,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 }
             })
         }
+        Command::Torture { args } => torture::carry_out(args),
         Command::Peers => {
             list_peers();
             Ok(ExitCode::SUCCESS)

@@ -48,10 +48,23 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
 ///
 /// The process has ended.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS")
+}
+
+/// The most resident memory that a process ever had, in bytes (VmHWM).
+///
+/// # Errors
+///
+/// The process has ended.
+pub(crate) fn peak_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM")
+}
+
+fn memory(pid: u32, field: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("process {pid} has ended"))?;
-    let kib = value_of(&text, "VmRSS").and_then(|value| value.split(' ').next()?.parse().ok());
-    let kib: u64 = kib.with_context(|| format!("{path} has no VmRSS"))?;
+    let kib = value_of(&text, field).and_then(|value| value.split(' ').next()?.parse().ok());
+    let kib: u64 = kib.with_context(|| format!("{path} has no {field}"))?;
     Ok(kib * 1024)
 }
 
@@ -93,6 +106,7 @@ mod tests {
     fn own_process_has_memory_and_has_used_time() {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 0);
+        assert!(peak_bytes(pid).unwrap() >= resident_bytes(pid).unwrap() / 2);
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
     }
 
