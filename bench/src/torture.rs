@@ -73,6 +73,9 @@ pub(crate) struct Args {
     /// How long jobs are submitted, at least [default: 10, or 3 for each scenario]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
+    /// How long nothing may come forward, all faults mended, before what is missing counts as lost
+    #[arg(long, value_name = "S", default_value = "20", value_parser = seconds)]
+    patience: Duration,
     /// Clients that submit
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     submitters: u64,
@@ -185,6 +188,7 @@ fn plans(args: &Args, out: &Path) -> Vec<Plan> {
         submitters: args.submitters,
         workers: args.workers,
         readers: args.readers,
+        patience: args.patience,
         scenario: None,
         dir: out.to_owned(),
     };

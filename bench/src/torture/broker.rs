@@ -13,9 +13,6 @@ use ganger_shared::Durability;
 
 use crate::procfs;
 
-/// How often a client shows life, as the brokers here expect it: short, so that a run sees many.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
-
 /// The broker's settings: short times, so that all of them pass in a run, and queues that get full.
 const SETTINGS: &str = r#"
 [sessions]

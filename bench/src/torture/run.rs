@@ -28,8 +28,8 @@ use super::stage::{QUEUES, Stage, queue, sentence};
 /// How long a broker serves before it is killed.
 const LIFE_MS: RangeInclusive<u64> = 50..=1_500;
 
-/// How long nothing may come forward, all faults mended, before what is missing counts as lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a broker may take to answer a question, all faults mended.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long the queues must stay empty before the run is over.
 const CALM: Duration = Duration::from_millis(300);
@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) submitters: u64,
     pub(crate) workers: u64,
     pub(crate) readers: u64,
+    /// How long nothing may come forward, all faults mended, before what is missing counts as lost.
+    pub(crate) patience: Duration,
     /// What the network does; without one, clients connect to the broker itself.
     pub(crate) scenario: Option<Scenario>,
     pub(crate) dir: PathBuf,
@@ -205,7 +207,7 @@ async fn live(
         if over && jobs_left(&observer).await? == 0 {
             break;
         }
-        if quiet > PATIENCE {
+        if quiet > plan.patience {
             let (submitters, jobs) = (crew.submitters.len(), jobs_left(&observer).await?);
             ensure!(submitters == 0, "{submitters} submitters get no answer");
             ensure!(jobs == 0, "{jobs} jobs are left, and nobody is given them");
@@ -245,7 +247,10 @@ async fn jobs_left(client: &Client) -> Result<u64> {
     let mut jobs = 0;
     for number in 0..QUEUES.len() {
         let show = AdminVerb::QueueShow { queue: queue(number)? };
-        match timeout(PATIENCE, client.admin(show)).await.context("the broker does not answer")? {
+        match timeout(ANSWER_WITHIN, client.admin(show))
+            .await
+            .context("the broker does not answer")?
+        {
             Ok(AdminAnswer::Queue(info)) => jobs += info.ready + info.delayed + info.leased,
             Ok(_) => bail!("the broker says something else than what a queue is like"),
             Err(Error::Rejected(Rejection::NotFound { .. })) => {}

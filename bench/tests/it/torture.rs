@@ -35,7 +35,7 @@ fn broker_that_nobody_kills_keeps_its_promises() {
 fn broker_that_forgets_what_it_acknowledged_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
     // Workers that are too few for the jobs: the broker dies with some of them.
-    let kills = ["--kills", "2", "--durability", "memory", "--workers", "1"];
+    let kills = ["--kills", "2", "--durability", "memory", "--workers", "1", "--patience", "4"];
     let (passed, summary) = torture(dir.path(), &kills);
     assert!(!passed, "{summary:#}");
     assert_eq!(summary["runs"][0]["counts"]["kills"], 2, "{summary:#}");

@@ -371,11 +371,11 @@ impl Link {
 
     /// A thread is done with it.
     fn ended(&self, way: Way, given_up: bool, shared: &Shared) {
-        let since_ns = match self.met_ns.load(Ordering::Relaxed) {
-            0 => monotonic_ns(),
-            met_ns => met_ns,
-        };
-        shared.disturbed(since_ns);
+        // Where there is no broker, there are no leases.
+        if self.broker.is_some() {
+            let met_ns = self.met_ns.load(Ordering::Relaxed);
+            shared.disturbed(if met_ns == 0 { monotonic_ns() } else { met_ns });
+        }
         // The client's end is the one that must notice; the broker's has a time of its own.
         if way == Way::Requests && self.heard_again(shared) && !given_up {
             self.measure(way, shared);
