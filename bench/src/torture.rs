@@ -45,7 +45,7 @@ const KILL_SECONDS: f64 = 10.0;
 
 const EXAMPLES: &str = "\
 Examples:
-  ganger-bench torture --kills 60 --durability strict --out /tmp/kills
+  ganger-bench torture --kills 60 --out /tmp/kills
   ganger-bench torture --network --out /tmp/network
   ganger-bench torture --network --scenario storm --seed 7 --out /tmp/storm
   ganger-bench torture check /tmp/kills/history.jsonl
@@ -85,10 +85,10 @@ pub(crate) struct Args {
     /// Clients that read results
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     readers: u64,
-    /// What the broker promises. In memory it promises nothing across a kill: such a run fails, and
-    /// shows that the check works
-    #[arg(long, value_enum, default_value_t = Level::Memory)]
-    durability: Level,
+    /// What the broker promises [default: strict, or memory with --network]. In memory it promises
+    /// nothing across a kill: such a run fails, and shows that the check works
+    #[arg(long, value_enum)]
+    durability: Option<Level>,
     /// Repeats the same work and the same faults, though not the same timing
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -180,9 +180,11 @@ fn torture(args: &Args) -> Result<ExitCode> {
 /// The runs that are asked for.
 fn plans(args: &Args, out: &Path) -> Vec<Plan> {
     let load = |default| args.seconds.unwrap_or_else(|| Duration::from_secs_f64(default));
+    let default = if args.network { Level::Memory } else { Level::Strict };
+    let durability = args.durability.unwrap_or(default);
     let plan = Plan {
         seed: args.seed,
-        durability: args.durability.into(),
+        durability: durability.into(),
         kills: args.kills,
         load: load(KILL_SECONDS),
         submitters: args.submitters,
