@@ -109,6 +109,12 @@ impl Broker {
         Ok(())
     }
 
+    /// What its journal takes on the disk, in bytes of files; 0 without one.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        let files = fs::read_dir(self.dir.join("data")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    }
+
     /// The most memory that any of its lives had.
     pub(crate) const fn peak_bytes(&self) -> u64 {
         self.peak_bytes

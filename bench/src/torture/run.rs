@@ -65,6 +65,8 @@ pub(crate) struct Outcome {
     /// How long each start of a killed broker took, until it served.
     pub(crate) recoveries: Vec<Duration>,
     pub(crate) peak_bytes: u64,
+    /// Of the journal, in the end.
+    pub(crate) data_bytes: u64,
     pub(crate) silence: Silence,
     pub(crate) elapsed: Duration,
     /// What went wrong beside the history: the broker ended by itself, a client lost its session.
@@ -118,15 +120,17 @@ pub(crate) fn carry_out(plan: &Plan) -> Result<Outcome> {
     let silence = proxy.map(Proxy::finish).unwrap_or_default();
     stage.note("run", What::Drained);
     stage.finish()?;
-    let (recoveries, peak_bytes, broken) = match torment {
-        Ok(tormentor) => (tormentor.recoveries, tormentor.broker.peak_bytes(), None),
-        Err(error) => (Vec::new(), 0, Some(error)),
+    let (recoveries, peak_bytes, data_bytes, broken) = match torment {
+        Ok(Tormentor { broker, recoveries }) => {
+            (recoveries, broker.peak_bytes(), broker.data_bytes(), None)
+        }
+        Err(error) => (Vec::new(), 0, 0, Some(error)),
     };
     // Clients of a broker that has ended complain of that.
     let failure = broken.or_else(|| lived.err()).map(|error| format!("{error:#}"));
     let verdict = judge(&history)?;
     let elapsed = since.elapsed();
-    Ok(Outcome { verdict, recoveries, peak_bytes, silence, elapsed, failure })
+    Ok(Outcome { verdict, recoveries, peak_bytes, data_bytes, silence, elapsed, failure })
 }
 
 /// Judges the history in a file.

@@ -35,6 +35,8 @@ pub(crate) struct Run {
     /// From the start of a killed broker until it served again.
     recovery_ms: Option<Recovery>,
     peak_rss_bytes: u64,
+    /// Files of the journal, in the end.
+    data_bytes: u64,
     /// Only with a proxy.
     silence_ms: Option<SilenceMs>,
 }
@@ -93,6 +95,7 @@ impl Run {
             counts: outcome.verdict.counts.clone(),
             recovery_ms: Recovery::of(outcome.recoveries.clone()),
             peak_rss_bytes: outcome.peak_bytes,
+            data_bytes: outcome.data_bytes,
             silence_ms: plan.scenario.as_ref().map(|_| silence),
         }
     }
@@ -159,6 +162,7 @@ impl Summary {
                     rows.push(("longest silence, broker", format!("{brokers:.0} ms")));
                 }
                 rows.push(("peak memory of the broker", mebibytes(run.peak_rss_bytes)));
+                rows.push(("journal in the end", mebibytes(run.data_bytes)));
                 let verdict = if run.passed { "passed" } else { "FAILED" };
                 rows.push(("verdict", verdict.to_owned()));
                 two_columns(rows)
