@@ -21,7 +21,7 @@ use ganger_worker::{
 };
 
 use super::rng::Rng;
-use super::stage::{QUEUES, Stage, queue, sentence};
+use super::stage::{NOTICED_WITHIN, QUEUES, Stage, queue, sentence};
 use crate::procfs::monotonic_ns;
 
 /// Submits of one client that are under way at once.
@@ -212,6 +212,7 @@ pub(crate) async fn work(stage: Arc<Stage>, number: u64) -> Result<()> {
         }
         leave(client, &mut rng).await;
         // What the broker has sent it in between, nobody has seen.
+        sleep(NOTICED_WITHIN).await;
         stage.note(&name, What::Disturbed { since_ns });
     }
     Ok(())

@@ -17,7 +17,7 @@ use ganger_history::What;
 use serde::Serialize;
 
 use super::scenarios::Scenario;
-use super::stage::Stage;
+use super::stage::{NOTICED_WITHIN, Stage};
 use link::Link;
 
 /// The longest that anybody kept a connection on which nothing came any more.
@@ -150,9 +150,17 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 /// Opens the other half of a connection and starts its threads.
 fn open(client: TcpStream, number: u64, shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
     let link = Arc::new(Link::open(client, number, shared)?);
-    let spawn = |run: fn(&Link, &Shared)| {
+    let spawn = |carry: fn(&Link, &Shared) -> Option<u64>| {
         let (link, shared) = (Arc::clone(&link), Arc::clone(shared));
-        thread::Builder::new().name(format!("link-{number}")).spawn(move || run(&link, &shared))
+        thread::Builder::new().name(format!("link-{number}")).spawn(move || {
+            let lost_since = carry(&link, &shared);
+            // The last to drop it closes its sockets.
+            drop(link);
+            if let Some(since_ns) = lost_since {
+                thread::sleep(NOTICED_WITHIN);
+                shared.disturbed(since_ns);
+            }
+        })
     };
     Ok(vec![spawn(Link::carry_requests)?, spawn(Link::carry_answers)?])
 }

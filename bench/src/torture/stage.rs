@@ -19,6 +19,10 @@ use crate::procfs::monotonic_ns;
 /// The queues of a run: two, so that workers hold leases of more than one.
 pub(crate) const QUEUES: [&str; 2] = ["torture/a", "torture/b"];
 
+/// How long a broker may take to notice that somebody has gone. Until then it sends jobs that
+/// nobody sees.
+pub(crate) const NOTICED_WITHIN: Duration = Duration::from_millis(250);
+
 /// How long a client may take to find a broker that is dead half of the time.
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 

@@ -117,14 +117,12 @@ impl Link {
         Ok(link)
     }
 
-    pub(super) fn carry_requests(&self, shared: &Shared) {
-        self.carry(Way::Requests, shared);
+    pub(super) fn carry_requests(&self, shared: &Shared) -> Option<u64> {
+        self.carry(Way::Requests, shared)
     }
 
-    pub(super) fn carry_answers(&self, shared: &Shared) {
-        if self.broker.is_some() {
-            self.carry(Way::Answers, shared);
-        }
+    pub(super) fn carry_answers(&self, shared: &Shared) -> Option<u64> {
+        self.broker.as_ref().and_then(|_| self.carry(Way::Answers, shared))
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -208,8 +206,9 @@ impl Link {
         }
     }
 
-    /// Carries bytes one way until there are no more, or nobody wants them.
-    fn carry(&self, way: Way, shared: &Shared) {
+    /// Carries bytes one way until there are no more, or nobody wants them. Returns since when it
+    /// may have lost leases.
+    fn carry(&self, way: Way, shared: &Shared) -> Option<u64> {
         let mut rng = Rng::part(shared.seed, &format!("{way:?}"), self.number);
         let mut buffer = vec![0; 64 << 10];
         let mut held = Vec::new();
@@ -269,7 +268,7 @@ impl Link {
                 break;
             }
         }
-        self.ended(way, ended, shared);
+        self.ended(way, ended, shared)
     }
 
     const fn from(&self, way: Way) -> Option<&TcpStream> {
@@ -369,20 +368,21 @@ impl Link {
         });
     }
 
-    /// A thread is done with it.
-    fn ended(&self, way: Way, given_up: bool, shared: &Shared) {
-        // Where there is no broker, there are no leases.
-        if self.broker.is_some() {
-            let met_ns = self.met_ns.load(Ordering::Relaxed);
-            shared.disturbed(if met_ns == 0 { monotonic_ns() } else { met_ns });
-        }
+    /// A thread is done with it. Returns since when it may have lost leases.
+    fn ended(&self, way: Way, given_up: bool, shared: &Shared) -> Option<u64> {
+        let ended_ns = monotonic_ns();
         // The client's end is the one that must notice; the broker's has a time of its own.
         if way == Way::Requests && self.heard_again(shared) && !given_up {
             self.measure(way, shared);
         }
         if self.broker.is_none() {
             self.close();
+            // Where there is no broker, there are no leases.
+            return None;
         }
+        let met_ns = self.met_ns.load(Ordering::Relaxed);
+        let since_ns = if met_ns == 0 { ended_ns } else { met_ns };
+        Some(since_ns)
     }
 }
 
