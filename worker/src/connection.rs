@@ -289,7 +289,7 @@ fn watch(outgoing: Outgoing, heartbeat_ms: u64, reads: &Arc<AtomicU64>) -> Task<
     let turn = Duration::from_millis((heartbeat_ms / 3).max(1));
     ganger_rt::spawn(async move {
         let (mut seen, mut silent) = (0, 0);
-        while silent <= 6 {
+        while silent < 6 {
             ganger_rt::sleep(turn).await;
             let count = reads.load(Ordering::Relaxed);
             silent = if count == seen { silent + 1 } else { 0 };
