@@ -199,7 +199,7 @@ impl Stated {
 impl Machine {
     /// Says everything again that must survive, so that the journal's earlier records are not needed.
     ///
-    /// `tell` gets the events in parts of about [`PART_BYTES`], in order. Payloads are shared, not
+    /// `tell` gets the events in parts of about 1 MiB, in order. Payloads are shared, not
     /// copied; there is one event for each queue, list, session, run of jobs and run of items.
     pub fn restate(&self, mut tell: impl FnMut(Vec<Event>)) {
         let (mut part, mut bytes) = (Vec::new(), 0);
