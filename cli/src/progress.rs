@@ -84,7 +84,7 @@ pub(crate) fn summary(count: u64, what: &str, time: Duration) -> String {
 
 /// How many a second, as people read it.
 pub(crate) fn rate(count: u64, time: Duration) -> String {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    let millis = ganger_shared::time::millis(time).max(1);
     grouped(count.saturating_mul(1_000) / millis)
 }
 

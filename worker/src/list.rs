@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_shared::response::Items;
+use ganger_shared::time::millis;
 use ganger_shared::{Block, JobId, Name, Request, Response, SubscriptionId};
 
 use crate::calls::unexpected;
@@ -167,7 +168,7 @@ impl List {
             }
         }
         session.room().await;
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let wait_ms = millis(wait);
         let (receipt, confirmed) = pops.next();
         let list = self.name.clone();
         let answered = session.call(|request| Request::Pop {

@@ -31,6 +31,14 @@ impl Peer {
         Self { stream, frames: FrameBuffer::new() }
     }
 
+    /// The next connection, with its session open and new.
+    async fn with_session(accepted: &Receiver<Stream>, key: &Key) -> Self {
+        let mut peer = Self::new(accepted.recv().await.unwrap());
+        peer.greet(key).await;
+        peer.opened(false, 60_000).await;
+        peer
+    }
+
     /// The next message; `None` when the client has closed the connection.
     async fn hear<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
@@ -176,9 +184,7 @@ fn fenced_lease_stops_its_handler_and_is_not_settled() {
     let (stopped, reasons) = unbounded();
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             let Some(Request::Subscribe { subscription, .. }) = peer.request().await else {
                 panic!()
             };
@@ -269,9 +275,7 @@ fn heartbeats_go_on_while_the_runtime_is_blocked() {
 fn goodbye_for_good_ends_the_client_with_its_reason() {
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             peer.request().await;
             let reason = "you talk too much".to_owned();
             peer.say(&Response::Goodbye { reason, come_back: false }).await;
@@ -289,9 +293,7 @@ fn goodbye_for_good_ends_the_client_with_its_reason() {
 fn goodbye_until_later_is_followed_by_another_connection() {
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             peer.request().await;
             peer.say(&Response::Goodbye { reason: "restart".to_owned(), come_back: true }).await;
             let mut peer = Peer::new(accepted.recv().await.unwrap());
@@ -315,9 +317,7 @@ fn goodbye_until_later_is_followed_by_another_connection() {
 fn what_is_no_frame_ends_the_client() {
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             peer.request().await;
             peer.stream.write_all(b"\x02\x00\x00\x00\xff\xff").await.unwrap();
             while peer.request().await.is_some() {}
@@ -333,9 +333,7 @@ fn what_is_no_frame_ends_the_client() {
 fn run_for_a_subscription_that_has_ended_is_given_back() {
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             let Some(Request::Subscribe { subscription, .. }) = peer.request().await else {
                 panic!()
             };
@@ -369,9 +367,7 @@ fn run_for_a_subscription_that_has_ended_is_given_back() {
 fn pop_confirms_the_one_before_and_the_last_is_confirmed_by_itself() {
     scripted(
         |accepted, key| async move {
-            let mut peer = Peer::new(accepted.recv().await.unwrap());
-            peer.greet(&key).await;
-            peer.opened(false, 60_000).await;
+            let mut peer = Peer::with_session(&accepted, &key).await;
             let items = |request, start| Response::Items {
                 request,
                 start,
