@@ -1,6 +1,7 @@
 //! `ganger journal`: what is in a journal's folder, whether it is sound, and what can be saved of one
 //! that is not. Needs no broker.
 
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use ganger_broker::storage::disk::{Entry, Inspection, Lost, SegmentSummary, Summary};
@@ -64,15 +65,18 @@ fn warn_of_holder(dir: &Path) -> Result {
 
 /// One line of JSON per record, whatever the format: there may be millions.
 fn dump(dir: &Path) -> Result {
+    let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     let summary = journal(dir)?.dump(&mut |entry| {
         let line = record_json(&entry)?;
         if written.is_ok() {
-            written = output::print(&format!("{}\n", output::versioned(line)));
+            written = writeln!(out, "{}", output::versioned(line));
         }
         Ok(())
     });
-    written?;
+    written
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::io("cannot write the output", &error))?;
     summary.map(|_| ()).map_err(failure)
 }
 
@@ -99,9 +103,10 @@ fn salvage(show: &Show, dir: &Path, into: PathBuf) -> Result {
         "{} records were saved into {shown}; start a broker with --data {shown}",
         grouped(salvaged.records)
     );
-    match out.is_json() {
-        true => out.document(&[("records", salvaged.records.into()), ("lost", lost.into())])?,
-        false => out.done(show.quiet, &sentence, salvaged.records)?,
+    if out.is_json() {
+        out.document(&[("records", salvaged.records.into()), ("lost", lost.into())])?;
+    } else {
+        out.done(show.quiet, &sentence, salvaged.records)?;
     }
     if salvaged.lost.is_empty() { Ok(()) } else { Err(Failure::silent(exit::PARTIAL)) }
 }
