@@ -57,7 +57,7 @@ async fn master() -> anyhow::Result<()> {
     env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key");
-    let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).start().await?;
+    let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).in_memory().start().await?;
     let address = broker.addr().to_string();
     let start = |_| -> io::Result<Child> {
         let mut worker = Command::new(env::current_exe()?);

@@ -81,7 +81,7 @@ fn still_wanted(ctx: &Ctx) -> Result<(), JobError> {
 
 fn main() -> anyhow::Result<()> {
     ganger_worker::block_on(async {
-        let broker = Broker::builder().pipes_only().start().await?;
+        let broker = Broker::builder().pipes_only().in_memory().start().await?;
         let client = Client::over(broker.connect_pipe(), broker.key().clone()).await?;
         let worker = Worker::new(client.clone())
             .queue("primes")

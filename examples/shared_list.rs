@@ -45,7 +45,7 @@ async fn manager() -> anyhow::Result<()> {
     // only its owner can read.
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key");
-    let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).start().await?;
+    let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).in_memory().start().await?;
     let client = Client::over(broker.connect_pipe(), broker.key().clone()).await?;
     let list = client.list("my_list")?;
     println!("manager: my_list is at {}", broker.addr());

@@ -46,7 +46,7 @@ async fn count(chunk: String, _: Ctx) -> Result<Counts, JobError> {
 
 fn main() -> anyhow::Result<()> {
     ganger_worker::block_on(async {
-        let broker = Broker::builder().pipes_only().start().await?;
+        let broker = Broker::builder().pipes_only().in_memory().start().await?;
         let connect = || Client::over(broker.connect_pipe(), broker.key().clone());
         let mut workers = Vec::new();
         for _ in 0..3 {

@@ -30,7 +30,7 @@ const PIPE_BYTES: usize = 256 << 10;
 /// use ganger_broker::Broker;
 ///
 /// ganger_rt::block_on(async {
-///     let broker = Broker::builder().listen("127.0.0.1:0").start().await?;
+///     let broker = Broker::builder().listen("127.0.0.1:0").in_memory().start().await?;
 ///     println!("{} takes clients with the key {}", broker.addr(), broker.key().id());
 ///     let stream = broker.connect_pipe(); // for a client in this process
 ///     broker.stop().await?;

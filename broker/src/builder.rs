@@ -102,9 +102,17 @@ impl Builder {
     /// Keeps the journal in `storage`, and starts with what is in there, whatever folder the
     /// configuration names.
     ///
-    /// With neither a storage nor a folder, queues can only be of durability `memory`.
+    /// With neither a storage nor a folder, queues can only be of durability `memory`; see
+    /// [`in_memory`](Self::in_memory).
     pub fn storage(mut self, storage: impl Storage) -> Self {
         self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// Keeps nothing: what new queues and lists promise is `memory`, and the end of the broker is
+    /// the end of all jobs. For tests, and for work that can be done again.
+    pub fn in_memory(mut self) -> Self {
+        self.config.durability = Durability::Memory;
         self
     }
 

@@ -20,7 +20,7 @@ use ganger_rt::{Signal, Signals};
 use ganger_shared::Durability;
 
 use crate::config::{self, Config, Flags, Loaded};
-use crate::key_file;
+use crate::{folders, key_file};
 use crate::{Broker, BrokerError, StartError};
 
 /// What the command line says. Each has a variable of the environment too, which it wins over.
@@ -34,7 +34,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
 
-    /// Keep the journal in this folder [env: GANGER_DATA]
+    /// Keep the journal in this folder; made if missing [env: GANGER_DATA]
+    /// [default: ganger in $XDG_DATA_HOME or ~/.local/share; none if all is in memory]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub key_file: Option<PathBuf>,
 
-    /// What new queues promise [env: GANGER_DURABILITY] [default: memory]
+    /// What new queues promise [env: GANGER_DURABILITY] [default: strict]
     #[arg(long, value_name = "LEVEL", value_parser = durability())]
     pub durability: Option<Durability>,
 
@@ -74,6 +75,12 @@ pub fn run(args: Args) -> ExitCode {
             }
         }
     }
+    if loaded.config.data.is_none() && loaded.config.needs_journal() {
+        match folders::data(|name| env::var_os(name)) {
+            Some(path) => loaded.config.data = Some(path),
+            None => return complain(&StartError::NoFolder, StartError::NoFolder.advice(), 1),
+        }
+    }
     start_log();
     for warning in &loaded.warnings {
         log::warn!("{warning}");
@@ -84,8 +91,8 @@ pub fn run(args: Args) -> ExitCode {
             Err(error) => complain(&error, None, 1),
         };
     }
-    if loaded.config.data.is_some() && loaded.config.durability == Durability::Memory {
-        log::info!("only queues that ask for it are kept in the data folder: durability is memory");
+    if !loaded.config.needs_journal() {
+        log::info!("nothing outlives this process: durability is memory");
     }
     raise_file_limit(&loaded.config);
     match ganger_rt::block_on(serve(loaded.config)) {

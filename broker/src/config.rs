@@ -30,7 +30,8 @@ pub struct Config {
     pub listen: String,
     /// The file with the key; `None` for the one in the user's configuration folder.
     pub key_file: Option<PathBuf>,
-    /// The folder of the journal, which is made if there is none; `None` for no journal.
+    /// The folder of the journal, which is made if there is none; `None` for no journal. The daemon
+    /// takes the user's data folder if nobody names one and `durability` needs it.
     pub data: Option<PathBuf>,
     /// What new queues and lists promise.
     pub durability: Durability,
@@ -170,7 +171,7 @@ impl Default for Config {
             listen: "127.0.0.1:7117".to_owned(),
             key_file: None,
             data: None,
-            durability: Durability::Memory,
+            durability: Durability::Strict,
             create: Create::OnFirstUse,
             journal: JournalConfig::default(),
             limits: Limits::default(),
@@ -274,6 +275,12 @@ impl Config {
             return Err(format!("{key} is 0; nobody could connect"));
         }
         Ok(())
+    }
+
+    /// Whether there is a queue from the start, or by default, that must outlive the process.
+    pub(crate) fn needs_journal(&self) -> bool {
+        let mut queues = self.queue.values().filter_map(|queue| queue.durability);
+        self.durability > Durability::Memory || queues.any(|queue| queue > Durability::Memory)
     }
 
     /// The settings of the machine among these.

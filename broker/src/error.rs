@@ -42,6 +42,9 @@ pub enum StartError {
         /// Why not.
         reason: String,
     },
+    /// There must be a journal, and no place for it is known.
+    #[error("no folder is named for the journal, and there is no $HOME to keep one in")]
+    NoFolder,
     /// The machine refuses a configured queue.
     #[error("the configuration of queue {queue} is refused")]
     Queue {
@@ -88,7 +91,7 @@ impl StartError {
                 "start the broker once on 127.0.0.1, which makes one, or name another file with \
                  --key-file"
             }
-            Self::Durability { .. } => {
+            Self::Durability { .. } | Self::NoFolder => {
                 "--data DIR, which keeps a journal there, or --durability memory, which keeps jobs \
                  until the broker ends"
             }

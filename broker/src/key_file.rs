@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ganger_shared::key::Key;
 
+use crate::folders;
+
 /// Largest key file that is read: room for hundreds of keys and comments.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -78,11 +80,7 @@ pub(crate) struct Found {
 pub(crate) fn default_path(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<PathBuf, KeyFileError> {
-    let folder = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    folder("XDG_CONFIG_HOME")
-        .or_else(|| folder("HOME").map(|home| home.join(".config")))
-        .map(|config| config.join("ganger").join("key"))
-        .ok_or(KeyFileError::NoHome)
+    folders::config(variable).map(|folder| folder.join("key")).ok_or(KeyFileError::NoHome)
 }
 
 /// Reads the keys; `None` if there is no file.
@@ -156,24 +154,5 @@ mod tests {
         let first = make(&path).unwrap();
         assert!(matches!(make(&path), Err(KeyFileError::Make { .. })));
         assert_eq!(read(&path).unwrap().unwrap().keys, [first]);
-    }
-
-    #[test]
-    fn place_follows_the_environment() {
-        let env = |vars: &'static [(&str, &str)]| {
-            move |name: &str| {
-                vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-            }
-        };
-        let path = |vars| default_path(env(vars)).ok();
-        assert_eq!(
-            path(&[("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")]),
-            Some("/x/ganger/key".into())
-        );
-        assert_eq!(
-            path(&[("XDG_CONFIG_HOME", ""), ("HOME", "/h")]),
-            Some("/h/.config/ganger/key".into())
-        );
-        assert_eq!(path(&[]), None);
     }
 }

@@ -19,6 +19,7 @@ pub mod config;
 mod connections;
 mod engine;
 mod error;
+mod folders;
 mod handshake;
 mod journal;
 mod keepers;

@@ -59,15 +59,6 @@ impl Peer for Ganger {
         Ok(Program { path: std::env::current_exe()?, version })
     }
 
-    fn lacks(&self, durability: Durability) -> Option<&'static str> {
-        match durability {
-            Durability::None => None,
-            Durability::Relaxed | Durability::Strict => {
-                Some("not available yet: the broker has no journal")
-            }
-        }
-    }
-
     fn command(&self, program: &Program, site: &Site) -> Command {
         let mut command = Command::new(&program.path);
         let durability = match site.durability {

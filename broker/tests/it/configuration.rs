@@ -43,7 +43,7 @@ fn configured_queue_exists_from_the_start_and_others_are_not_made_by_use() {
             queue: [(name("mail"), queue)].into(),
             ..Config::default()
         };
-        let broker = Broker::builder().config(config).pipes_only().start().await.unwrap();
+        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         let verb = AdminVerb::QueueShow { queue: name("mail") };
         let Ok(AdminAnswer::Queue(info)) = client.admin(verb).await else { panic!("no queue") };
@@ -63,7 +63,7 @@ fn queue_that_cannot_be_kept_stops_the_start() {
     run(async {
         let queue = QueueConfig { durability: Some(Durability::Strict), ..QueueConfig::default() };
         let config = Config { queue: [(name("mail"), queue)].into(), ..Config::default() };
-        let started = Broker::builder().config(config).pipes_only().start().await;
+        let started = Broker::builder().config(config).pipes_only().in_memory().start().await;
         let error = started.unwrap_err();
         assert_eq!(error.to_string(), "the configuration of queue mail is refused");
         let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -77,7 +77,7 @@ fn settings_that_do_not_go_together_are_refused() {
         let refused = |change: fn(&mut Config)| async move {
             let mut config = Config::default();
             change(&mut config);
-            let started = Broker::builder().config(config).pipes_only().start().await;
+            let started = Broker::builder().config(config).pipes_only().in_memory().start().await;
             started.unwrap_err().to_string()
         };
         use ganger_broker::config::{Size, Span};

@@ -13,20 +13,20 @@ use crate::client::{Client, Raw, fresh_session};
 use crate::run;
 
 async fn broker() -> Broker {
-    Broker::builder().pipes_only().start().await.unwrap()
+    Broker::builder().pipes_only().in_memory().start().await.unwrap()
 }
 
 /// A broker that is patient for no time at all to speak of.
 async fn impatient() -> Broker {
     let mut config = Config::default();
     config.limits.handshake_timeout = Span(Duration::from_millis(50));
-    Broker::builder().config(config).pipes_only().start().await.unwrap()
+    Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap()
 }
 
 #[test]
 fn client_with_the_key_is_served_over_tcp() {
     run(async {
-        let broker = Broker::builder().listen("127.0.0.1:0").start().await.unwrap();
+        let broker = Broker::builder().listen("127.0.0.1:0").in_memory().start().await.unwrap();
         let mut client = Client::tcp(&broker.addr().to_string(), broker.key()).await;
         client.is_served().await;
         broker.stop().await.unwrap();

@@ -15,7 +15,7 @@ async fn broker() -> Broker {
     let mut config = Config::default();
     config.limits.frame_max = Size(1 << 20);
     config.limits.payload_max = Size(100_000);
-    Broker::builder().config(config).pipes_only().start().await.unwrap()
+    Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap()
 }
 
 /// Has a client say `bytes` while another one works; the reason it is given.
@@ -143,7 +143,7 @@ fn half_a_frame_and_silence_is_closed_in_time() {
     run(async {
         let mut config = Config::default();
         config.sessions.heartbeat = Span(Duration::from_millis(30));
-        let broker = Broker::builder().config(config).pipes_only().start().await.unwrap();
+        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         client.raw.write(&[200, 0, 0, 0, 2, 7]).await;
         assert_eq!(client.raw.goodbye().await, ("nothing was heard for 90ms".to_owned(), true));

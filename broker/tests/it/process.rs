@@ -208,17 +208,29 @@ fn key_file_that_others_can_read_is_warned_of_on_loopback() {
 }
 
 #[test]
-fn promise_that_needs_a_journal_is_refused() {
+fn journal_is_in_the_folder_of_the_user_unless_all_is_in_memory() {
     let home = tempfile::tempdir().unwrap();
-    for level in ["relaxed", "strict"] {
-        let expected = format!(
-            "error: durability {level} is not available: this broker has no journal\n\
-             try: --data DIR, which keeps a journal there, or --durability memory, which keeps jobs \
-             until the broker ends\n"
-        );
-        let refused = refusal(daemon(home.path()).args(["--durability", level]));
-        assert_eq!(refused, (expected, Some(1)));
-    }
+    let ran = |args: &[&str]| {
+        let mut command = daemon(home.path());
+        let daemon = Daemon::start(command.args(["--listen", "127.0.0.1:0"]).args(args));
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.end().0, Some(0));
+        home.path().join(".local/share/ganger/FORMAT").exists()
+    };
+    assert!(!ran(&["--durability", "memory"]));
+    assert!(ran(&[]));
+}
+
+#[test]
+fn journal_without_a_place_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let key = home.path().join("key");
+    let mut command = daemon(home.path());
+    let refused = refusal(command.env_remove("HOME").arg("--key-file").arg(&key));
+    let expected = "error: no folder is named for the journal, and there is no $HOME to keep one in\n\
+                    try: --data DIR, which keeps a journal there, or --durability memory, which \
+                    keeps jobs until the broker ends\n";
+    assert_eq!(refused, (expected.to_owned(), Some(1)));
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn jobs_of_a_queue_in_memory_are_gone_after_a_restart() {
         let storage = MemoryStorage::default();
         for _ in 0..2 {
             let broker = Broker::builder().pipes_only().storage(storage.clone());
-            let broker = broker.start().await.unwrap();
+            let broker = broker.in_memory().start().await.unwrap();
             let mut client = Client::open(&broker).await;
             client.subscribe("mail", 10).await;
             client.say(&Request::Heartbeat).await;

@@ -23,7 +23,7 @@ fn bulk_verbs_need_yes_where_nobody_can_be_asked() {
 
 #[test]
 fn lists_are_made_where_only_operators_may() {
-    let broker = Broker::start_with("create = \"operator-only\"");
+    let broker = Broker::start_with("create = \"operator-only\"\ndurability = \"memory\"");
     let error = broker.run("list append hosts alpha").failed(3);
     assert!(error.contains("hosts") && error.contains("ganger list create hosts"), "{error}");
     assert_eq!(broker.run("list create hosts -o json").ok(), "{\"v\":1,\"count\":1}\n");

@@ -114,6 +114,8 @@ impl Broker {
         std::fs::write(&file, config).unwrap();
         let mut command = ganger(["broker", "--listen", "127.0.0.1:0", "--key-file"]);
         let command = command.arg(&key).arg("--config").arg(&file);
+        // What the file says of the journal wins over this.
+        let command = command.env("XDG_DATA_HOME", folder.path());
         let mut process = Running::start(command.stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

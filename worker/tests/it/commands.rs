@@ -144,6 +144,7 @@ async fn listening() -> (Arc<Broker>, TempDir) {
     let broker = Broker::builder()
         .listen("127.0.0.1:0")
         .key_file(folder.path().join("key"))
+        .in_memory()
         .start()
         .await
         .unwrap();

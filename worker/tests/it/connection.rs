@@ -140,7 +140,7 @@ fn broker_that_forgot_the_session_makes_its_leases_lost() {
         let job = queue.submit("1").await.unwrap();
         let delivery = subscription.pull().await.unwrap().unwrap();
         let key = old.key().clone();
-        let new = Broker::builder().pipes_only().key(key).start().await.unwrap();
+        let new = Broker::builder().pipes_only().key(key).in_memory().start().await.unwrap();
         *way.broker.lock().unwrap() = Arc::new(new);
         way.cut();
         // Any answer shows that the new broker has taken over.

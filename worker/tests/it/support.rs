@@ -27,14 +27,14 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 }
 
 pub(crate) async fn start() -> Broker {
-    Broker::builder().pipes_only().start().await.expect("a broker in memory starts")
+    Broker::builder().pipes_only().in_memory().start().await.expect("a broker in memory starts")
 }
 
 /// A broker on which only operators make queues and lists, and the queue `known`.
 pub(crate) async fn start_with_known_queue() -> Broker {
     let mut config = Config { create: Create::OperatorOnly, ..Config::default() };
     config.queue.insert("known".parse().unwrap(), QueueConfig::default());
-    Broker::builder().pipes_only().config(config).start().await.unwrap()
+    Broker::builder().pipes_only().config(config).in_memory().start().await.unwrap()
 }
 
 pub(crate) async fn connect(broker: &Broker) -> Client {
