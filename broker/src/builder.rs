@@ -157,7 +157,7 @@ impl Builder {
             Some(storage) => {
                 let limits = journal::Limits { compact_after: config.journal.compact_after.0 };
                 let (journal, thread) =
-                    Journal::start(storage, limits, |event| replay.take(event)).await?;
+                    Journal::start(storage, limits, |seq, event| replay.take(seq, event)).await?;
                 (Some(journal), Some(thread))
             }
         };

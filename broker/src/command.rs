@@ -20,8 +20,8 @@ use ganger_rt::{Signal, Signals};
 use ganger_shared::Durability;
 
 use crate::config::{self, Config, Flags, Loaded};
-use crate::{folders, key_file};
 use crate::{Broker, BrokerError, StartError};
+use crate::{folders, key_file};
 
 /// What the command line says. Each has a variable of the environment too, which it wins over.
 #[derive(Clone, Debug, Default, clap::Args)]

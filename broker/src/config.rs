@@ -84,6 +84,8 @@ pub struct Limits {
     pub frame_max: Size,
     /// One payload or item.
     pub payload_max: Size,
+    /// Payloads of waiting jobs that are kept in memory although the journal has them.
+    pub payload_cache: Size,
     /// All payloads and items in memory.
     pub memory_max: Size,
     /// Answers to one client that have not left, above which nothing is read from it.
@@ -197,6 +199,7 @@ impl Default for Limits {
             handshake_timeout: seconds(5),
             frame_max: Size(64 * MIB),
             payload_max: Size(machine.payload_bytes_max),
+            payload_cache: Size(machine.cache_bytes_max),
             memory_max: Size(machine.memory_bytes_max),
             unsent_pause: Size(MIB),
             unsent_max: Size(256 * MIB),
@@ -301,6 +304,7 @@ impl Config {
             cancel_grace: self.sessions.cancel_grace.0,
             frame_bytes_max: u32::try_from(frame_max.0).unwrap_or(u32::MAX),
             payload_bytes_max: payload_max.0,
+            cache_bytes_max: self.limits.payload_cache.0,
             memory_bytes_max: memory_max.0,
             list_items_max: self.limits.list_items_max,
             list_bytes_max: self.limits.list_bytes_max.0,

@@ -83,11 +83,12 @@ impl Engine {
         clock: Clock,
     ) -> Self {
         let progress = journal.as_ref().map(|journal| Arc::clone(journal.progress()));
+        let record = journal.as_ref().map(|journal| journal.last().next());
         let core = Core {
             machine,
             journal,
             outbox,
-            output: Output::default(),
+            output: Output { record, ..Output::default() },
             timer: Time::NEVER,
             ended: false,
         };
@@ -231,6 +232,11 @@ impl Engine {
             let core = &mut *core;
             core.outbox.release(report.reached);
             core.machine.set_room(report.room.bytes, report.room.taken, &mut core.output);
+            if let Some(progress) = &self.progress {
+                for (jobs, payloads) in progress.take_loaded() {
+                    core.machine.load(jobs, &payloads, &mut core.output);
+                }
+            }
             if report.restate && core.restate().is_err() {
                 core.ended = true;
             }
@@ -297,15 +303,18 @@ impl Core {
 
     /// Has the journal begin anew with all that there is.
     fn restate(&mut self) -> Result<(), crate::journal::Closed> {
-        let Self { machine, journal: Some(journal), .. } = self else { return Ok(()) };
+        // What has happened is stated, and must not happen again after that.
+        self.commit()?;
+        let Self { machine, journal: Some(journal), output, .. } = self else { return Ok(()) };
         let (from, taken) = (journal.last().next(), machine.room_taken());
         let mut result = Ok(());
-        machine.restate(|part| {
+        machine.restate(from, |part| {
             if result.is_ok() {
-                result = journal.append(part, Until::Written, taken);
+                result = journal.restate(part, taken);
             }
         });
         result?;
+        output.record = Some(journal.last().next());
         journal.forget(from)
     }
 
@@ -319,8 +328,12 @@ impl Core {
                 let until = if strict { Until::Durable } else { Until::Written };
                 journal.append(std::mem::take(&mut output.journal), until, machine.room_taken())?;
             }
+            if !output.loads.is_empty() {
+                journal.load(std::mem::take(&mut output.loads))?;
+            }
             // A step without events may confirm an earlier one that is still on its way.
             seq = journal.last();
+            output.record = Some(seq.next());
         }
         debug_assert!(output.journal.is_empty(), "events to keep, and nothing to keep them");
         for send in output.sends.drain(..) {

@@ -8,6 +8,8 @@
 //!      ▲                                         │
 //!      └── Progress: written, durable; room; ────┘
 //!          the log is long: state all anew
+//!
+//!   engine ── Load: payloads that only the journal has ─▶ thread ── Progress: here they are ─▶ engine
 //! ```
 //!
 //! Compaction: when the log has grown to twice what the last restatement took, and at least to
@@ -24,8 +26,10 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, RecvError, Sender, TrySendError};
-use ganger_machine::Event;
-use ganger_machine::stated::Stated;
+use ganger_machine::stated::{Restated, Stated};
+use ganger_machine::{Event, Load};
+
+mod payloads;
 
 use self::progress::Room;
 pub(crate) use self::progress::{Progress, Reached, Report};
@@ -73,9 +77,24 @@ enum Entry {
         until: Until,
         /// What the machine had taken of the room then.
         taken: u64,
+        /// Payloads that belong into the events and are in earlier records.
+        missing: Vec<(usize, Load)>,
     },
+    /// Read payloads from earlier records.
+    Load(Vec<Load>),
     /// Forget the records before this one.
     Forget { before: Seq },
+}
+
+impl Entry {
+    /// Whether earlier records must be written before it can be dealt with.
+    fn looks_back(&self) -> bool {
+        match self {
+            Self::Record { missing, .. } => !missing.is_empty(),
+            Self::Load(_) => true,
+            Self::Forget { .. } => false,
+        }
+    }
 }
 
 /// The engine's end of the journal.
@@ -105,7 +124,7 @@ impl Journal {
     pub(crate) async fn start(
         storage: Box<dyn Storage>,
         limits: Limits,
-        mut apply: impl FnMut(Event),
+        mut apply: impl FnMut(Seq, Event),
     ) -> Result<(Self, JournalThread), StartError> {
         let (entries, entries_there) = async_channel::bounded(WAITING_MAX);
         let (replayed_there, replayed) = async_channel::bounded(4);
@@ -113,6 +132,7 @@ impl Journal {
         let writer = Writer {
             storage,
             entries: entries_there,
+            held: None,
             progress: Arc::clone(&progress),
             log: LogSize { limits, bytes: 0, stated: 0, asked: false },
             taken: 0,
@@ -121,7 +141,9 @@ impl Journal {
             .map_err(StartError::Thread)?;
         let last = loop {
             match replayed.recv().await {
-                Ok(Replayed::Events(events)) => events.into_iter().for_each(&mut apply),
+                Ok(Replayed::Events(events)) => {
+                    events.into_iter().for_each(|(seq, event)| apply(seq, event));
+                }
                 Ok(Replayed::All(last)) => break last?,
                 Err(RecvError) => {
                     return Err(StartError::Thread(std::io::Error::other("it panicked")));
@@ -159,7 +181,29 @@ impl Journal {
         taken: u64,
     ) -> Result<(), Closed> {
         self.last = self.last.next();
-        self.hand_over(Entry::Record { seq: self.last, events, until, taken })
+        let (seq, missing) = (self.last, Vec::new());
+        self.hand_over(Entry::Record { seq, events, until, taken, missing })
+    }
+
+    /// Hands over a part of a restatement as one record, which nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    pub(crate) fn restate(&mut self, part: Restated, taken: u64) -> Result<(), Closed> {
+        self.last = self.last.next();
+        let Restated { events, missing } = part;
+        let (seq, until) = (self.last, Until::Written);
+        self.hand_over(Entry::Record { seq, events, until, taken, missing })
+    }
+
+    /// Asks for payloads. They come with the [`Progress`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    pub(crate) fn load(&self, loads: Vec<Load>) -> Result<(), Closed> {
+        self.hand_over(Entry::Load(loads))
     }
 
     /// Has the storage forget the records before `seq`, once all that were handed over are durable.
@@ -187,7 +231,7 @@ impl Journal {
 pub(crate) struct Closed;
 
 enum Replayed {
-    Events(Vec<Event>),
+    Events(Vec<(Seq, Event)>),
     All(Result<Seq, StorageError>),
 }
 
@@ -195,6 +239,8 @@ enum Replayed {
 struct Writer {
     storage: Box<dyn Storage>,
     entries: Receiver<Entry>,
+    /// Taken from the entries, and has its turn after what is being written.
+    held: Option<Entry>,
     progress: Arc<Progress>,
     log: LogSize,
     /// What the machine had taken of the room at the last record.
@@ -251,14 +297,14 @@ impl Writer {
 
     fn replay(&mut self, starter: &Sender<Replayed>) -> Result<Seq, StorageError> {
         let mut batch = Vec::new();
-        let send = |batch: &mut Vec<Event>| {
+        let send = |batch: &mut Vec<(Seq, Event)>| {
             // A starter that is gone is noticed at the end of the replay.
             let _ = starter.send_blocking(Replayed::Events(std::mem::take(batch)));
         };
         let last = self.storage.replay(&mut |record| {
             let events = storage::events(&record)?;
             self.log.add(&events, record.body.len());
-            batch.extend(events);
+            batch.extend(events.into_iter().map(|event| (record.seq, event)));
             if batch.len() >= REPLAY_BATCH {
                 send(&mut batch);
             }
@@ -275,12 +321,21 @@ impl Writer {
         let mut due = self.report(reached);
         while let Some(first) = self.next(due) {
             let (mut until, mut forget) = match first {
-                Next::Entry(entry) => self.push(entry, &mut bodies),
+                Next::Entry(Entry::Load(loads)) => {
+                    let loaded = payloads::read(&mut *self.storage, loads)?;
+                    self.progress.loaded(loaded);
+                    continue;
+                }
+                Next::Entry(entry) => self.push(entry, &mut bodies)?,
                 Next::Due => (Until::Durable, None),
             };
             while forget.is_none() && bodies.bytes.len() < GROUP_BYTES_MAX {
                 let Ok(entry) = self.entries.try_recv() else { break };
-                let pushed = self.push(entry, &mut bodies);
+                if entry.looks_back() {
+                    self.held = Some(entry);
+                    break;
+                }
+                let pushed = self.push(entry, &mut bodies)?;
                 (until, forget) = (until.max(pushed.0), pushed.1);
             }
             self.storage.append(&bodies.records(), until)?;
@@ -307,15 +362,23 @@ impl Writer {
     }
 
     /// Adds an entry to those of one append: how far it must get, and what may be forgotten then.
-    fn push(&mut self, entry: Entry, bodies: &mut Bodies) -> (Until, Option<Seq>) {
+    fn push(
+        &mut self,
+        entry: Entry,
+        bodies: &mut Bodies,
+    ) -> Result<(Until, Option<Seq>), StorageError> {
         match entry {
-            Entry::Record { seq, events, until, taken } => {
+            Entry::Record { seq, mut events, until, taken, missing } => {
+                if !missing.is_empty() {
+                    payloads::fill(&mut *self.storage, &mut events, missing)?;
+                }
                 let bytes = bodies.push(seq, &events);
                 self.log.add(&events, bytes);
                 self.taken = taken;
-                (until, None)
+                Ok((until, None))
             }
-            Entry::Forget { before } => (Until::Durable, Some(before)),
+            Entry::Load(_) => unreachable!("a load is dealt with before anything is added"),
+            Entry::Forget { before } => Ok((Until::Durable, Some(before))),
         }
     }
 
@@ -329,7 +392,10 @@ impl Writer {
     }
 
     /// What comes first: an entry, or the time at which something is due.
-    fn next(&self, due: Option<Due>) -> Option<Next> {
+    fn next(&mut self, due: Option<Due>) -> Option<Next> {
+        if let Some(entry) = self.held.take() {
+            return Some(Next::Entry(entry));
+        }
         let Some(Due::Sync(due) | Due::Order(due) | Due::Look(due)) = due else {
             return self.entries.recv_blocking().ok().map(Next::Entry);
         };

@@ -4,10 +4,9 @@
 //! Not what the records say: to a storage a record is a number and some bytes. Not threads either:
 //! the calls block, and the journal thread makes all of them.
 
-use std::fmt;
 use std::io;
 
-pub use ganger_machine::Event;
+pub use ganger_machine::{Event, Seq};
 
 pub mod contract;
 pub mod disk;
@@ -15,30 +14,6 @@ mod memory;
 
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
-
-/// A position in the journal; the first record has 1, the next one 2, without a gap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seq(pub u64);
-
-impl Seq {
-    /// Position of the first record.
-    pub const FIRST: Self = Self(1);
-
-    /// Before the first record.
-    pub const START: Self = Self(0);
-
-    /// The position after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Seq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// One record: all or nothing of it is there after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +104,7 @@ pub enum StorageError {
 /// A journal of records that outlives the broker.
 ///
 /// ```text
-///   replay  ─▶  append, append, compact, append …
+///   replay  ─▶  append, append, read, compact, append …
 ///   once        in the order of their positions
 /// ```
 ///
@@ -148,6 +123,19 @@ pub trait Storage: Send + 'static {
         &mut self,
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
     ) -> Result<Seq, StorageError>;
+
+    /// Shows the records at `wanted` to `visit`; those positions rise, none was forgotten, and all were
+    /// appended, if not yet [`Durable`](Until::Durable).
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Damaged`] if one cannot be what was appended: it is not shown. Otherwise as for
+    /// [`append`](Self::append).
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError>;
 
     /// Adds `records`, whose positions follow on from the last one, and takes them and all before
     /// them as far as `until` says. With no records it only does the latter; called so when there is

@@ -2,6 +2,8 @@
 //!
 //! Not a collection to edit: a block is filled once, then only sliced.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -21,10 +23,16 @@ use crate::limits::RUN_COUNT_MAX;
 /// memory has ends where the wire has sizes: large runs are given away piece by piece.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Invariant: `layout` covers exactly `bytes`.
+    /// Invariant: it covers exactly `bytes`.
+    shape: Shape,
+    bytes: Bytes,
+}
+
+/// How many byte strings there are in a block and how large each is: a block without its bytes.
+#[derive(Clone, Debug)]
+pub struct Shape {
     count: u32,
     layout: Layout,
-    bytes: Bytes,
 }
 
 #[derive(Clone, Debug)]
@@ -74,27 +82,10 @@ pub struct BlockError {
     bytes: usize,
 }
 
-impl Block {
-    /// A block of just `bytes`.
-    ///
-    /// # Panics
-    /// If `bytes` is 4 GiB or longer; frames are far shorter.
-    #[must_use]
-    pub fn one(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        Self { count: 1, layout: Layout::Equal(len_u32(bytes.len())), bytes }
-    }
-
-    /// `count` empty strings.
-    #[must_use]
-    pub const fn empties(count: u32) -> Self {
-        Self { count, layout: Layout::Equal(0), bytes: Bytes::new() }
-    }
-
-    /// Starts a block to be filled string by string.
-    #[must_use]
-    pub fn builder() -> BlockBuilder {
-        BlockBuilder::default()
+impl Shape {
+    /// Of one string.
+    const fn one(size: u32) -> Self {
+        Self { count: 1, layout: Layout::Equal(size) }
     }
 
     /// How many strings.
@@ -106,10 +97,14 @@ impl Block {
     /// Bytes of all strings together.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.bytes.len()
+        match &self.layout {
+            Layout::Equal(size) => *size as usize * self.count as usize,
+            Layout::Each { .. } if self.count == 0 => 0,
+            Layout::Each { ends, base } => (read(ends, self.count as usize - 1) - base) as usize,
+        }
     }
 
-    /// Bytes of the longest string; 0 for an empty block.
+    /// Bytes of the longest string; 0 if there is none.
     #[must_use]
     pub fn longest(&self) -> usize {
         match &self.layout {
@@ -119,32 +114,27 @@ impl Block {
         }
     }
 
-    /// Every string, in order, sharing the buffer.
-    pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let mut start = 0;
-        self.sizes().map(move |size| {
-            let part = self.bytes.slice(start..start + size as usize);
-            start += size as usize;
-            part
-        })
-    }
-
-    /// Every string, in order, borrowed.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.sizes().map(move |size| {
-            let part = &self.bytes[start..start + size as usize];
-            start += size as usize;
-            part
-        })
-    }
-
-    /// The strings `offset .. offset + count`, sharing the buffer.
+    /// Of the strings `offset .. offset + count`.
     ///
     /// # Panics
-    /// If the block has fewer than `offset + count` strings.
+    /// If there are fewer than `offset + count` strings.
     #[must_use]
     pub fn part(&self, offset: u32, count: u32) -> Self {
+        self.cut(offset, count).0
+    }
+
+    /// Of the strings of all `shapes`, one after the other.
+    #[must_use]
+    pub fn concat<'a>(shapes: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut builder = ShapeBuilder::default();
+        for size in shapes.into_iter().flat_map(Self::sizes) {
+            builder.push(size);
+        }
+        builder.finish()
+    }
+
+    /// The part `offset .. offset + count`, and where its bytes lie among all.
+    fn cut(&self, offset: u32, count: u32) -> (Self, Range<usize>) {
         assert!(
             offset.checked_add(count).is_some_and(|end| end <= self.count),
             "part {offset}+{count} of a block of {}",
@@ -154,32 +144,18 @@ impl Block {
         match &self.layout {
             Layout::Equal(size) => {
                 let size_bytes = *size as usize;
-                let bytes = self.bytes.slice(from * size_bytes..(from + n) * size_bytes);
-                Self { count, layout: Layout::Equal(*size), bytes }
+                let shape = Self { count, layout: Layout::Equal(*size) };
+                (shape, from * size_bytes..(from + n) * size_bytes)
             }
             Layout::Each { ends, base } => {
                 // Where the string before `index` ends, which is where that one starts.
                 let start = |index| if index == 0 { *base } else { read(ends, index - 1) };
                 let (first, last) = (start(from), start(from + n));
-                let bytes = self.bytes.slice((first - base) as usize..(last - base) as usize);
                 let ends = ends.slice(from * 4..(from + n) * 4);
-                Self { count, layout: Layout::Each { ends, base: first }, bytes }
+                let shape = Self { count, layout: Layout::Each { ends, base: first } };
+                (shape, (first - base) as usize..(last - base) as usize)
             }
         }
-    }
-
-    /// The strings of all `blocks`, one after the other, in a buffer of their own.
-    #[must_use]
-    pub fn concat<'a>(blocks: impl IntoIterator<Item = &'a Self>) -> Self {
-        let blocks: Vec<&Self> = blocks.into_iter().collect();
-        let mut builder = Self::builder();
-        builder.bytes.reserve(blocks.iter().map(|block| block.size_bytes()).sum());
-        for block in blocks {
-            for slice in block.slices() {
-                builder.push(slice);
-            }
-        }
-        builder.finish()
     }
 
     fn sizes(&self) -> impl Iterator<Item = u32> + '_ {
@@ -199,10 +175,111 @@ impl Block {
     }
 }
 
+impl PartialEq for Shape {
+    /// As many strings of the same sizes; how that is said does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.sizes().eq(other.sizes())
+    }
+}
+
+impl Eq for Shape {}
+
+impl Block {
+    /// A block of just `bytes`.
+    ///
+    /// # Panics
+    /// If `bytes` is 4 GiB or longer; frames are far shorter.
+    #[must_use]
+    pub fn one(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { shape: Shape::one(len_u32(bytes.len())), bytes }
+    }
+
+    /// `count` empty strings.
+    #[must_use]
+    pub const fn empties(count: u32) -> Self {
+        Self { shape: Shape { count, layout: Layout::Equal(0) }, bytes: Bytes::new() }
+    }
+
+    /// Starts a block to be filled string by string.
+    #[must_use]
+    pub fn builder() -> BlockBuilder {
+        BlockBuilder::default()
+    }
+
+    /// What it is without its bytes.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How many strings.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.shape.count
+    }
+
+    /// Bytes of all strings together.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of the longest string; 0 for an empty block.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.shape.longest()
+    }
+
+    /// Every string, in order, sharing the buffer.
+    pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let mut start = 0;
+        self.shape.sizes().map(move |size| {
+            let part = self.bytes.slice(start..start + size as usize);
+            start += size as usize;
+            part
+        })
+    }
+
+    /// Every string, in order, borrowed.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.shape.sizes().map(move |size| {
+            let part = &self.bytes[start..start + size as usize];
+            start += size as usize;
+            part
+        })
+    }
+
+    /// The strings `offset .. offset + count`, sharing the buffer.
+    ///
+    /// # Panics
+    /// If the block has fewer than `offset + count` strings.
+    #[must_use]
+    pub fn part(&self, offset: u32, count: u32) -> Self {
+        let (shape, range) = self.shape.cut(offset, count);
+        Self { shape, bytes: self.bytes.slice(range) }
+    }
+
+    /// The strings of all `blocks`, one after the other, in a buffer of their own.
+    #[must_use]
+    pub fn concat<'a>(blocks: impl IntoIterator<Item = &'a Self>) -> Self {
+        let blocks: Vec<&Self> = blocks.into_iter().collect();
+        let mut builder = Self::builder();
+        builder.bytes.reserve(blocks.iter().map(|block| block.size_bytes()).sum());
+        for block in blocks {
+            for slice in block.slices() {
+                builder.push(slice);
+            }
+        }
+        builder.finish()
+    }
+}
+
 impl PartialEq for Block {
     /// The same strings; how they are laid out does not matter.
     fn eq(&self, other: &Self) -> bool {
-        self.count == other.count && self.bytes == other.bytes && self.sizes().eq(other.sizes())
+        self.bytes == other.bytes && self.shape == other.shape
     }
 }
 
@@ -221,11 +298,7 @@ fn read(numbers: &[u8], index: usize) -> u32 {
 /// Fills a [`Block`] string by string.
 #[derive(Debug, Default)]
 pub struct BlockBuilder {
-    count: u32,
-    /// The size of every string so far, while they are all alike.
-    equal: u32,
-    /// Where each string ends, from the first one whose size differs.
-    ends: BytesMut,
+    shape: ShapeBuilder,
     bytes: BytesMut,
 }
 
@@ -239,8 +312,41 @@ impl BlockBuilder {
     pub fn push_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        let end = len_u32(self.bytes.len());
-        let size = len_u32(self.bytes.len() - start);
+        self.shape.push(len_u32(self.bytes.len() - start));
+    }
+
+    /// Strings so far.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.shape.count
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The finished block; the builder is empty again.
+    pub fn finish(&mut self) -> Block {
+        Block { shape: self.shape.finish(), bytes: self.bytes.split().freeze() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct ShapeBuilder {
+    count: u32,
+    /// The size of every string so far, while they are all alike.
+    equal: u32,
+    /// Where each string ends, from the first one whose size differs.
+    ends: BytesMut,
+    end: usize,
+}
+
+impl ShapeBuilder {
+    fn push(&mut self, size: u32) {
+        self.end += size as usize;
+        let end = len_u32(self.end);
         if self.count == 0 {
             self.equal = size;
         } else if self.ends.is_empty() && size != self.equal {
@@ -254,28 +360,16 @@ impl BlockBuilder {
         self.count += 1;
     }
 
-    /// Strings so far.
-    #[must_use]
-    pub const fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Bytes so far.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The finished block; the builder is empty again.
-    pub fn finish(&mut self) -> Block {
+    /// The finished shape; the builder is empty again.
+    fn finish(&mut self) -> Shape {
         let layout = if self.ends.is_empty() {
             Layout::Equal(self.equal)
         } else {
             Layout::Each { ends: self.ends.split().freeze(), base: 0 }
         };
-        let block = Block { count: self.count, layout, bytes: self.bytes.split().freeze() };
-        (self.count, self.equal) = (0, 0);
-        block
+        let shape = Shape { count: self.count, layout };
+        (self.count, self.equal, self.end) = (0, 0, 0);
+        shape
     }
 }
 
@@ -291,14 +385,14 @@ impl<T: AsRef<[u8]>> FromIterator<T> for Block {
 
 impl Serialize for Block {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sizes = match &self.layout {
+        let sizes = match &self.shape.layout {
             Layout::Equal(size) => Sizes::Equal(*size),
             Layout::Each { .. } => {
-                let sizes: Vec<u8> = self.sizes().flat_map(u32::to_le_bytes).collect();
+                let sizes: Vec<u8> = self.shape.sizes().flat_map(u32::to_le_bytes).collect();
                 Sizes::Each(Wire(sizes.into()))
             }
         };
-        (self.count, sizes, &self.bytes).serialize(serializer)
+        (self.count(), sizes, &self.bytes).serialize(serializer)
     }
 }
 
@@ -324,7 +418,7 @@ impl<'de> Deserialize<'de> for Block {
             };
             return Err(complain(BlockError { count, sizes, bytes: bytes.len() }));
         };
-        Ok(Self { count, layout, bytes })
+        Ok(Self { shape: Shape { count, layout }, bytes })
     }
 }
 
@@ -374,6 +468,11 @@ mod tests {
                     let expected = &list[offset as usize..(offset + count) as usize];
                     assert_eq!(strings(&part), expected);
                     assert_eq!(part.size_bytes(), expected.concat().len());
+                    assert_eq!(part.shape().size_bytes(), part.size_bytes());
+                    assert_eq!(*part.shape(), block.shape().part(offset, count));
+                    let rest = block.shape().part(0, offset);
+                    let joined = Shape::concat([&rest, part.shape()]);
+                    assert_eq!(joined, block.shape().part(0, offset + count));
                 }
             }
         }

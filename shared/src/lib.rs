@@ -19,7 +19,7 @@ pub mod request;
 pub mod response;
 pub mod time;
 
-pub use block::Block;
+pub use block::{Block, Shape};
 pub use id::{JobId, JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
 pub use job::{
     Backoff, DeathReason, Durability, Ending, Failure, JobOptions, Outcome, Priority, ResultsTo,

@@ -14,8 +14,10 @@ use crate::finished::Finished;
 use crate::list::{List, ListKey};
 use crate::machine::Machine;
 use crate::output::Output;
+use crate::payloads::Payloads;
 use crate::queue::{Queue, QueueKey};
 use crate::run::{Lease, Phase, Run, RunKey, Watcher};
+use crate::seq::Seq;
 use crate::session::{Connection, Session};
 use crate::timer::Timer;
 
@@ -63,7 +65,8 @@ impl Machine {
                 let kept = self.promise(queue) > Durability::Memory;
                 let session = self.session_of(jobs.first.session, key);
                 session.take_numbers(jobs.first.seq, jobs.end_seq(), kept);
-                self.apply_submitted(at, queue, jobs, options, payloads);
+                let record = self.record_of(queue, out);
+                self.apply_submitted(at, queue, jobs, options, payloads, record);
             }
             Event::Due { jobs } => {
                 for run in self.isolate(jobs) {
@@ -178,6 +181,7 @@ impl Machine {
         jobs: ganger_shared::JobRange,
         options: JobOptions,
         payloads: ganger_shared::Block,
+        record: Option<Seq>,
     ) {
         let results = self.results_list(queue_key, &options.results);
         if let Some(list) = results {
@@ -202,7 +206,8 @@ impl Machine {
             queue: queue_key,
             options,
             results,
-            payloads,
+            payloads: Payloads::Loaded(payloads),
+            records: record.into(),
             submitted: at,
             order,
             last_order: order,
@@ -262,6 +267,8 @@ impl Machine {
         });
         self.watch_silence(session, length_ms);
         let run = &self.runs[key];
+        // Only in a replay, where nobody listens, are they not there.
+        let Some(payloads) = run.payloads.loaded() else { return };
         let assign = Response::Assign {
             subscription,
             first_lease: first,
@@ -270,7 +277,7 @@ impl Machine {
             handler: run.options.handler.clone(),
             deadline: run.options.deadline,
             time_limit_ms: run.options.time_limit_ms,
-            payloads: run.payloads.clone(),
+            payloads: payloads.clone(),
         };
         // Losing an Assign only means a redelivery, so it waits for nothing.
         out.send(session, assign);

@@ -18,15 +18,19 @@ impl Machine {
     /// If one does not hold; the message names the thing at fault.
     pub fn check(&self) {
         self.check_room();
+        self.check_backlog();
         let mut counts: BTreeMap<QueueKey, Counts> = BTreeMap::new();
         let mut bytes: BTreeMap<QueueKey, u64> = BTreeMap::new();
         let mut reserved: BTreeMap<ListKey, u64> = BTreeMap::new();
         let mut timers = 0;
+        let mut in_memory = 0;
         let mut previous_end = None;
         for (key, run) in self.runs.iter() {
             let jobs = run.jobs;
             assert!(jobs.count > 0, "run at {} is empty", jobs.first);
-            assert_eq!(run.payloads.count(), jobs.count, "payloads of the run at {}", jobs.first);
+            let payloads = run.payloads.shape();
+            assert_eq!(payloads.count(), jobs.count, "payloads of the run at {}", jobs.first);
+            in_memory += run.payloads.memory_bytes();
             if let Some((session, end)) = previous_end {
                 assert!(session != jobs.first.session || end <= jobs.first.seq, "runs overlap");
             }
@@ -89,7 +93,7 @@ impl Machine {
         let list_bytes: u64 = self.lists.iter().map(crate::list::List::bytes).sum();
         let parked = self.queues.iter().flat_map(|queue| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
-        let expected = bytes.values().sum::<u64>() + list_bytes + parked;
+        let expected = in_memory + list_bytes + parked;
         assert_eq!(self.bytes, expected, "bytes in memory");
     }
 
@@ -128,7 +132,9 @@ impl Machine {
             }
             queue.ready.check();
             assert!(
-                queue.pause.is_some() || queue.ready.next().is_none() || queue.takers.is_empty(),
+                queue.pause.is_some()
+                    || queue.takers.is_empty()
+                    || queue.ready.next().is_none_or(|next| self.is_asked(next)),
                 "queue {} has ready jobs and takers",
                 queue.name
             );

@@ -43,6 +43,9 @@ pub struct Config {
     pub frame_bytes_max: u32,
     /// Largest payload or item: 16 MiB.
     pub payload_bytes_max: u64,
+    /// Payload bytes of waiting jobs that are kept in memory although a journal has them, at most:
+    /// 256 MiB, and what is about to be handed out.
+    pub cache_bytes_max: u64,
     /// Payload bytes in memory, at most: 4 GiB. Above, submits and appends are refused and jobs go on.
     pub memory_bytes_max: u64,
     /// Items of one list, at most: 1,000,000. A full results list holds its jobs back.
@@ -98,6 +101,7 @@ impl Default for Config {
             cancel_grace: Duration::from_secs(10),
             frame_bytes_max: 64 << 20,
             payload_bytes_max: PAYLOAD_BYTES_MAX as u64,
+            cache_bytes_max: 256 << 20,
             memory_bytes_max: 4 << 30,
             list_items_max: 1_000_000,
             list_bytes_max: 1 << 30,

@@ -19,6 +19,8 @@ enum Next {
     Grant(u64, Event),
     /// Its time is over.
     Expire(RunKey),
+    /// Its payloads are in the journal only; they were asked for, or are to be.
+    Load,
     /// Its results list is full: the jobs of that list are held back, and others pass them.
     HoldBack(ListKey),
 }
@@ -38,6 +40,10 @@ impl Machine {
                         self.rotate(queue, turn);
                     }
                     Next::Expire(run) => self.expire(run, out),
+                    Next::Load => {
+                        self.ask_for_next(queue, out);
+                        break;
+                    }
                     Next::HoldBack(list) => self.queues[queue.0].ready.shut(list),
                 }
             }
@@ -63,6 +69,9 @@ impl Machine {
         let fitting = run.results.map_or(u64::MAX, |list| self.room_in(list));
         if let (0, Some(list)) = (fitting, run.results) {
             return Some(Next::HoldBack(list));
+        }
+        if run.payloads.loaded().is_none() {
+            return Some(Next::Load);
         }
         let leased = holder.leased.get(&subscription).copied().unwrap_or(0);
         let room = u64::from(holder.room(subscription)).min(fitting);

@@ -5,9 +5,10 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use ganger_shared::{Block, JobId};
+use ganger_shared::JobId;
 
 use crate::machine::Machine;
+use crate::payloads::{Payloads, Records};
 use crate::run::{Phase, Run, RunKey};
 
 /// Jobs in a joined run: 256, where what a run costs is a byte or two per job.
@@ -29,9 +30,15 @@ impl Machine {
             self.leave(key);
             let later = self.runs.remove(key);
             let earlier = &mut self.runs[before];
-            earlier.payloads = Block::concat([&earlier.payloads, &later.payloads]);
+            self.bytes -= earlier.payloads.memory_bytes() + later.payloads.memory_bytes();
+            self.backlog.remove(earlier);
+            self.backlog.remove(&later);
+            earlier.payloads = Payloads::concat(&earlier.payloads, &later.payloads);
+            earlier.records = Records::concat(&earlier.records, &later.records);
             earlier.jobs.count += later.jobs.count;
             earlier.last_order = later.last_order;
+            self.bytes += earlier.payloads.memory_bytes();
+            self.backlog.add(earlier);
             self.enter(before);
             key = before;
         }
@@ -62,6 +69,8 @@ fn alike(earlier: &Run, later: &Run) -> bool {
             && run.failure.is_none()
             && run.options.ttl_ms.is_none()
             && run.watchers.is_empty()
+            // What comes for it is for all of it.
+            && !matches!(run.payloads, Payloads::Unloaded { is_asked: true, .. })
     };
     earlier.queue == later.queue
         && Arc::ptr_eq(&earlier.options, &later.options)
@@ -74,7 +83,7 @@ fn alike(earlier: &Run, later: &Run) -> bool {
 mod tests {
     use ganger_shared::key::KeyId;
     use ganger_shared::request::{Notify, WhenFull};
-    use ganger_shared::{JobOptions, Name, Request, RequestId, SessionId, Time};
+    use ganger_shared::{Block, JobOptions, Name, Request, RequestId, SessionId, Time};
 
     use super::*;
     use crate::{Command, Config, Output};
@@ -110,7 +119,7 @@ mod tests {
     /// The payloads of the queue in the order in which they would be handed out, and its runs.
     fn waiting(machine: &Machine) -> (Vec<String>, usize) {
         let ready = machine.queues[0].ready.in_order();
-        let payloads = ready.flat_map(|key| machine.runs[key].payloads.slices());
+        let payloads = ready.flat_map(|key| machine.runs[key].payloads.loaded().unwrap().slices());
         let payloads = payloads.map(|p| String::from_utf8(p.to_vec()).unwrap()).collect();
         (payloads, machine.queues[0].ready.len())
     }

@@ -10,9 +10,10 @@
 //! ```
 //!
 //! A job's way through the files: [`submit`](self) accepts it, `run` keeps it, `places` says where
-//! it waits, `dispatch` leases it, `settle` ends the lease, `list` holds its result.
+//! it waits, `backlog` whether its payload is in memory meanwhile, `dispatch` leases it, `settle` ends the lease, `list` holds its result.
 
 mod apply;
+mod backlog;
 mod calls;
 mod cancel;
 mod check;
@@ -28,21 +29,25 @@ mod machine;
 mod numbers;
 mod operator;
 pub mod output;
+mod payloads;
 mod places;
 mod promise;
 mod queue;
 mod ready;
 mod room;
 mod run;
+mod seq;
 mod session;
 mod settle;
 pub mod stated;
 mod submit;
 mod timer;
 
+pub use backlog::Load;
 pub use command::Command;
 pub use config::Config;
 pub use event::Event;
 pub use machine::Machine;
 pub use output::{Output, Send};
+pub use seq::Seq;
 pub use stated::Replay;

@@ -10,6 +10,7 @@ use ganger_shared::{
 };
 use smallvec::SmallVec;
 
+use crate::backlog::Backlog;
 use crate::command::Command;
 use crate::config::{Available, Config};
 use crate::event::Event;
@@ -42,8 +43,9 @@ pub struct Machine {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) finished: FinishedJobs,
     pub(crate) timers: Timers,
-    /// Payload bytes of all jobs, of submits that wait for room, and of items.
+    /// In memory: payload bytes of jobs, of submits that wait for room, and of items.
     pub(crate) bytes: u64,
+    pub(crate) backlog: Backlog,
     /// In the journal.
     pub(crate) room: Room,
     /// Queues that may have jobs to hand out.
@@ -73,6 +75,7 @@ impl Machine {
             finished,
             timers: Timers::default(),
             bytes: 0,
+            backlog: Backlog::default(),
             room: Room::default(),
             awake: BTreeSet::new(),
             config,
@@ -99,6 +102,7 @@ impl Machine {
             Command::Tick => self.tick(out),
         }
         self.dispatch(out);
+        self.unload_crowded();
     }
 
     /// When the next [`Command::Tick`] is due.

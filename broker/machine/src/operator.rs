@@ -354,8 +354,8 @@ impl Machine {
     }
 
     fn run_info(&self, run: &Run, offset: u32) -> JobInfo {
-        let payload = run.payloads.part(offset, 1);
-        let bytes = payload.slices().next().unwrap_or_default();
+        let payload = run.payloads.loaded().map(|payloads| payloads.part(offset, 1));
+        let bytes = payload.as_ref().and_then(|payload| payload.slices().next());
         JobInfo {
             job: run.jobs.part(offset, 1).first,
             queue: self.queues[run.queue.0].name.clone(),
@@ -366,8 +366,9 @@ impl Machine {
             failures: run.failures,
             crashes: run.crashes,
             failure: run.failure.as_deref().cloned(),
-            payload: bytes[..bytes.len().min(SHOWN_BYTES_MAX)].to_vec(),
-            payload_bytes: bytes.len() as u64,
+            // Nothing of one that is in the journal only: nobody waits for a disk to look at a job.
+            payload: bytes.map_or_else(Vec::new, |b| b[..b.len().min(SHOWN_BYTES_MAX)].to_vec()),
+            payload_bytes: run.payloads.shape().part(offset, 1).size_bytes() as u64,
         }
     }
 

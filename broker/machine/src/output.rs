@@ -2,7 +2,9 @@
 
 use ganger_shared::{Durability, Response, SessionId};
 
+use crate::backlog::Load;
 use crate::event::Event;
+use crate::seq::Seq;
 
 /// A response and what it promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,11 @@ pub struct Output {
     pub sends: Vec<Send>,
     /// Events of objects that outlive the process, in order.
     pub journal: Vec<Event>,
+    /// Position of the record that those events become; `None` where nothing is kept. The caller's
+    /// to set, before the steps.
+    pub record: Option<Seq>,
+    /// Payloads to be read from the journal, which has them in records before that one.
+    pub loads: Vec<Load>,
     /// Sessions that have ended without being told so: close their connections, with this reason.
     pub expelled: Vec<(SessionId, String)>,
 }

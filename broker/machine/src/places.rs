@@ -28,6 +28,7 @@ fn count_of<'a>(queue: &'a mut Queue, phase: &Phase) -> &'a mut u64 {
 impl Machine {
     /// Puts a run into the places of its phase.
     pub(crate) fn enter(&mut self, key: RunKey) {
+        self.note_crowding(key);
         let run = &self.runs[key];
         let count = run.jobs.count;
         let queue = &mut self.queues[run.queue.0];
@@ -144,7 +145,8 @@ impl Machine {
     /// Adds a run that did not exist before.
     pub(crate) fn add(&mut self, run: Run) -> RunKey {
         let bytes = run.payloads.size_bytes() as u64;
-        self.bytes += bytes;
+        self.bytes += run.payloads.memory_bytes();
+        self.backlog.add(&run);
         self.queues[run.queue.0].bytes += bytes;
         self.reserve_completions(run.queue, run.jobs.count);
         let key = self.runs.insert(run);
@@ -157,7 +159,8 @@ impl Machine {
         self.leave(key);
         let run = self.runs.remove(key);
         let bytes = run.payloads.size_bytes() as u64;
-        self.bytes -= bytes;
+        self.bytes -= run.payloads.memory_bytes();
+        self.backlog.remove(&run);
         self.queues[run.queue.0].bytes -= bytes;
         self.release_completions(run.queue, run.jobs.count);
         run

@@ -19,14 +19,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ganger_shared::{
-    Block, DeathReason, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, RequestId,
-    SessionId, SubscriptionId, Time,
+    DeathReason, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, RequestId, SessionId,
+    SubscriptionId, Time,
 };
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::event::StopCause;
 use crate::list::ListKey;
+use crate::payloads::{Payloads, Records};
 use crate::queue::QueueKey;
 
 /// Where a run is kept; reused once the run is gone.
@@ -52,7 +53,9 @@ pub(crate) struct Run {
     /// Where results go.
     pub(crate) results: Option<ListKey>,
     /// One per job.
-    pub(crate) payloads: Block,
+    pub(crate) payloads: Payloads,
+    /// Where the payloads are in the journal.
+    pub(crate) records: Records,
     pub(crate) submitted: Time,
     /// Its place among the ready jobs of its priority. Kept while it is leased, so that a job that
     /// comes back untouched stands where it stood.
@@ -129,6 +132,7 @@ impl Run {
             options: Arc::clone(&self.options),
             results: self.results,
             payloads: self.payloads.part(at, rest),
+            records: self.records.clone(),
             submitted: self.submitted,
             order: self.order,
             last_order: self.last_order,
@@ -172,6 +176,10 @@ impl Runs {
     pub(crate) fn split(&mut self, key: RunKey, at: u32) -> RunKey {
         let tail = self.slab[key.0].split_off(at);
         self.insert(tail)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: RunKey) -> Option<&mut Run> {
+        self.slab.get_mut(key.0)
     }
 
     pub(crate) fn find(&self, job: JobId) -> Option<RunKey> {

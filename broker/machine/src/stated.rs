@@ -23,14 +23,17 @@ use ganger_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::backlog::Load;
 use crate::config::Config;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
 use crate::list::{ItemRun, ListKey};
 use crate::machine::Machine;
 use crate::output::Output;
+use crate::payloads::Payloads;
 use crate::queue::QueueKey;
-use crate::run::{Lease, Phase, Run};
+use crate::run::{Lease, Phase, Run, RunKey};
+use crate::seq::Seq;
 
 pub use crate::numbers::Numbers;
 pub use crate::queue::Totals;
@@ -178,6 +181,35 @@ pub enum Standing {
 /// as one write to a disk needs to be worth its cost.
 const PART_BYTES: usize = 1 << 20;
 
+/// One part of a restatement, which becomes one record.
+#[derive(Debug, Default)]
+pub struct Restated {
+    /// What it says.
+    pub events: Vec<Event>,
+    /// Payloads that are not in memory: which of the events they belong into, and where they are.
+    pub missing: Vec<(usize, Load)>,
+}
+
+/// Parts that are being put together.
+struct Teller {
+    /// Position of the part.
+    record: Seq,
+    part: Restated,
+    bytes: usize,
+}
+
+impl Teller {
+    fn add(&mut self, stated: Stated, payloads: usize, tell: &mut impl FnMut(Restated)) {
+        self.bytes += stated.size_bytes() + payloads;
+        self.part.events.push(Event::Stated(stated));
+        if self.bytes >= PART_BYTES {
+            tell(std::mem::take(&mut self.part));
+            self.bytes = 0;
+            self.record = self.record.next();
+        }
+    }
+}
+
 impl Stated {
     /// How large it is as a record, about.
     fn size_bytes(&self) -> usize {
@@ -185,7 +217,8 @@ impl Stated {
         let payloads = match self {
             Self::Begins { .. } | Self::Queue { .. } | Self::List { .. } | Self::Complete => 0,
             Self::Session { settled, .. } => settled.len() * 8,
-            Self::Jobs(jobs) => jobs.payloads.size_bytes(),
+            // The caller knows their payloads, which may be unloaded.
+            Self::Jobs(_) => 0,
             Self::Items { items, .. } => items.size_bytes(),
             Self::Ended { ending, .. } => match ending {
                 Ending::Acked { outputs } => outputs.size_bytes(),
@@ -199,22 +232,35 @@ impl Stated {
 impl Machine {
     /// Says everything again that must survive, so that the journal's earlier records are not needed.
     ///
-    /// `tell` gets the events in parts of about 1 MiB, in order. Payloads are shared, not
-    /// copied; there is one event for each queue, list, session, run of jobs and run of items.
-    pub fn restate(&self, mut tell: impl FnMut(Vec<Event>)) {
-        let (mut part, mut bytes) = (Vec::new(), 0);
-        self.state_all(|stated| {
-            bytes += stated.size_bytes();
-            part.push(Event::Stated(stated));
-            if bytes >= PART_BYTES {
-                tell(std::mem::take(&mut part));
-                bytes = 0;
+    /// `tell` gets it in parts of about 1 MiB, in order, each of which becomes a record: the first one
+    /// that at `first`, the others follow on. Payloads in memory are shared, not copied; there is one
+    /// event for each queue, list, session, run of jobs and run of items.
+    ///
+    /// From then on payloads are [asked for](crate::Load) in these records.
+    pub fn restate(&mut self, first: Seq, mut tell: impl FnMut(Restated)) {
+        let mut teller = Teller { record: first, part: Restated::default(), bytes: 0 };
+        self.state_small(|stated| teller.add(stated, 0, &mut tell));
+        let kept = self.runs.iter().filter(|(_, run)| self.keeps_queue(run.queue));
+        let kept: Vec<RunKey> = kept.map(|(key, _)| key).collect();
+        for key in kept {
+            let run = &self.runs[key];
+            if run.payloads.loaded().is_none() {
+                let records = run.records.as_slice().to_vec();
+                teller
+                    .part
+                    .missing
+                    .push((teller.part.events.len(), Load { jobs: run.jobs, records }));
             }
-        });
-        tell(part);
+            let bytes = run.payloads.size_bytes();
+            let record = teller.record;
+            teller.add(self.state_jobs(run), bytes, &mut tell);
+            self.runs[key].records = Some(record).into();
+        }
+        self.state_rest(|stated| teller.add(stated, 0, &mut tell));
+        tell(teller.part);
     }
 
-    fn state_all(&self, mut tell: impl FnMut(Stated)) {
+    fn state_small(&self, mut tell: impl FnMut(Stated)) {
         tell(Stated::Begins { at: self.now, next_lease: self.next_lease });
         for key in self.kept_queues() {
             tell(self.state_queue(key));
@@ -231,9 +277,9 @@ impl Machine {
                 settled: session.settled.ranges(),
             });
         }
-        for (_, run) in self.runs.iter().filter(|(_, run)| self.keeps_queue(run.queue)) {
-            tell(self.state_jobs(run));
-        }
+    }
+
+    fn state_rest(&self, mut tell: impl FnMut(Stated)) {
         let mut popped = self.popped_items();
         for key in self.kept_lists() {
             let list = &self.lists[key.0];
@@ -314,7 +360,7 @@ impl Machine {
             queue: self.queues[run.queue.0].name.clone(),
             options: (*run.options).clone(),
             results: run.results.map(|key| self.lists[key.0].name.clone()),
-            payloads: run.payloads.clone(),
+            payloads: run.payloads.loaded().cloned().unwrap_or_else(|| Block::empties(0)),
             submitted: run.submitted,
             orders: (run.order, run.last_order),
             counts: (run.attempts, run.failures, run.crashes),
@@ -336,7 +382,7 @@ impl Machine {
 
     /// Takes one part. What names a queue or a list that was not stated is passed over, as `apply`
     /// does.
-    fn take_stated(&mut self, stated: Stated) {
+    fn take_stated(&mut self, stated: Stated, record: Seq) {
         match stated {
             Stated::Begins { at, next_lease } => {
                 self.now = self.now.max(at);
@@ -367,7 +413,7 @@ impl Machine {
                 session.numbers = numbers;
                 session.settled.extend(settled);
             }
-            Stated::Jobs(jobs) => self.take_jobs(*jobs),
+            Stated::Jobs(jobs) => self.take_jobs(*jobs, record),
             Stated::Items { list, start, jobs, items } => {
                 if let Some(&list) = self.list_names.get(&list) {
                     self.bytes += items.size_bytes() as u64;
@@ -391,7 +437,7 @@ impl Machine {
         }
     }
 
-    fn take_jobs(&mut self, stated: Jobs) {
+    fn take_jobs(&mut self, stated: Jobs, record: Seq) {
         let Some(&queue) = self.queue_names.get(&stated.queue) else { return };
         let phase = match stated.standing {
             Standing::Ready => Phase::Ready,
@@ -424,7 +470,8 @@ impl Machine {
             queue,
             options,
             results: stated.results.and_then(|name| self.list_names.get(&name).copied()),
-            payloads: stated.payloads,
+            payloads: Payloads::Loaded(stated.payloads),
+            records: Some(record).into(),
             submitted: stated.submitted,
             order,
             last_order,
@@ -459,12 +506,12 @@ impl Replay {
         Self { config, start, machine, restated: None }
     }
 
-    /// Takes the next event. What it would have sent is dropped.
-    pub fn take(&mut self, event: Event) {
+    /// Takes the next event, which is in the record at `record`. What it would have sent is dropped.
+    pub fn take(&mut self, record: Seq, event: Event) {
         match (event, &mut self.restated) {
             (Event::Stated(begins @ Stated::Begins { .. }), restated) => {
                 let mut machine = Machine::new(self.config.clone(), self.start);
-                machine.take_stated(begins);
+                machine.take_stated(begins, record);
                 *restated = Some(Box::new(machine));
             }
             (Event::Stated(Stated::Complete), restated) => {
@@ -472,13 +519,18 @@ impl Replay {
                     self.machine = *machine;
                 }
             }
-            (Event::Stated(stated), Some(machine)) => machine.take_stated(stated),
+            (Event::Stated(stated), Some(machine)) => {
+                machine.take_stated(stated, record);
+                machine.unload_crowded();
+            }
             // A part of no restatement: nobody writes it, and it has nowhere to go.
             (Event::Stated(_), None) => {}
             (event, restated) => {
                 // The process ended within the restatement, and another one went on.
                 *restated = None;
-                self.machine.apply(event, &mut Output::default());
+                let mut out = Output { record: Some(record), ..Output::default() };
+                self.machine.apply(event, &mut out);
+                self.machine.unload_crowded();
             }
         }
     }
@@ -540,36 +592,36 @@ mod tests {
 
     fn replayed(events: &[Event]) -> Machine {
         let mut replay = Replay::new(durable(), NOW);
-        events.iter().cloned().for_each(|event| replay.take(event));
+        events.iter().cloned().for_each(|event| replay.take(Seq::FIRST, event));
         replay.machine().check();
         replay.finish()
     }
 
-    fn restated(machine: &Machine) -> Vec<Event> {
+    fn restated(machine: &mut Machine) -> Vec<Event> {
         let mut events = Vec::new();
-        machine.restate(|part| events.extend(part));
+        machine.restate(Seq::FIRST, |part| events.extend(part.events));
         events
     }
 
     #[test]
     fn what_took_a_restatement_says_the_same_of_itself() {
-        let (machine, _) = busy_machine();
-        let stated = restated(&machine);
-        assert_eq!(restated(&replayed(&stated)), stated);
+        let (mut machine, _) = busy_machine();
+        let stated = restated(&mut machine);
+        assert_eq!(restated(&mut replayed(&stated)), stated);
     }
 
     #[test]
     fn restatement_that_was_cut_off_counts_for_nothing_and_a_whole_one_changes_nothing() {
-        let (machine, journal) = busy_machine();
-        let stated = restated(&machine);
+        let (mut machine, journal) = busy_machine();
+        let stated = restated(&mut machine);
         let more = [Event::QueuePaused {
             queue: Name::new("q").unwrap(),
             pause: Some((Pause::Delivery, "cut".to_owned())),
         }];
-        let plain = restated(&replayed(&[&journal[..], &more].concat()));
+        let plain = restated(&mut replayed(&[&journal[..], &more].concat()));
         for cut in 0..=stated.len() {
-            let found = replayed(&[&journal[..], &stated[..cut], &more].concat());
-            assert_eq!(restated(&found), plain, "cut after {cut}");
+            let mut found = replayed(&[&journal[..], &stated[..cut], &more].concat());
+            assert_eq!(restated(&mut found), plain, "cut after {cut}");
         }
     }
 }

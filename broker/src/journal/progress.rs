@@ -4,6 +4,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use event_listener::{Event as Notice, listener};
 
+use ganger_shared::{Block, JobRange};
+
 use crate::error::BrokerError;
 use crate::storage::Seq;
 
@@ -46,6 +48,8 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 struct State {
     report: Report,
+    /// Payloads that were asked for, one for each of the jobs.
+    loaded: Vec<(JobRange, Block)>,
     error: Option<BrokerError>,
 }
 
@@ -53,7 +57,10 @@ impl Default for Progress {
     fn default() -> Self {
         let room = Room { bytes: 0, taken: 0 };
         let report = Report { number: 0, reached: Reached::default(), room, restate: false };
-        Self { state: Mutex::new(State { report, error: None }), changed: Notice::new() }
+        Self {
+            state: Mutex::new(State { report, loaded: Vec::new(), error: None }),
+            changed: Notice::new(),
+        }
     }
 }
 
@@ -68,6 +75,11 @@ impl Progress {
         let report = state.report;
         state.report.restate = false;
         state.error.take().map_or(Ok(report), Err)
+    }
+
+    /// The payloads that have come since the last call.
+    pub(crate) fn take_loaded(&self) -> Vec<(JobRange, Block)> {
+        std::mem::take(&mut self.lock().loaded)
     }
 
     /// How far the journal has come, whatever has happened to it.
@@ -91,6 +103,14 @@ impl Progress {
         let report = &mut state.report;
         let number = report.number + 1;
         *report = Report { number, reached, room, restate: report.restate || restate };
+        drop(state);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn loaded(&self, payloads: Vec<(JobRange, Block)>) {
+        let mut state = self.lock();
+        state.report.number += 1;
+        state.loaded.extend(payloads);
         drop(state);
         self.changed.notify(usize::MAX);
     }

@@ -22,6 +22,7 @@ pub fn check<S: Storage, Open: FnMut() -> S>(mut fresh: impl FnMut() -> Open) {
     positions_go_on_when_all_is_forgotten(&mut fresh());
     compaction_never_goes_back(&mut fresh());
     error_of_the_visitor_ends_the_replay(&mut fresh());
+    records_are_read_again_before_and_after_a_restart(&mut fresh());
     two_brokers_never_both_append(&mut fresh());
 }
 
@@ -141,6 +142,36 @@ fn error_of_the_visitor_ends_the_replay<S: Storage>(open: &mut impl FnMut() -> S
     });
     assert!(matches!(replayed, Err(StorageError::Damaged { place, .. }) if place == "1"));
     assert_eq!(seen, 1, "the replay went on after an error");
+}
+
+fn records_are_read_again_before_and_after_a_restart<S: Storage>(open: &mut impl FnMut() -> S) {
+    let body = |seq: u64| seq.to_string().repeat(1_000).into_bytes();
+    let wanted = [Seq(3), Seq(4), Seq(7), Seq(19)];
+    let check = |storage: &mut S| {
+        let mut seen = Vec::new();
+        let mut visit = |record: Record<'_>| {
+            seen.push((record.seq, record.body.to_vec()));
+            Ok(())
+        };
+        storage.read(&wanted, &mut visit).expect("records that are there can be read");
+        assert!(seen == wanted.map(|seq| (seq, body(seq.0))), "other records were read");
+        for gone in [Seq(2), Seq(21)] {
+            let read = storage.read(&[gone], &mut |_| Ok(()));
+            assert!(read.is_err(), "record {gone}, which there is not, was read");
+        }
+    };
+    let mut storage = open();
+    records(&mut storage);
+    for seq in (1..20).step_by(2) {
+        let bodies = [(seq, &body(seq)[..]), (seq + 1, &body(seq + 1)[..])];
+        append(&mut storage, &bodies, if seq < 11 { Until::Durable } else { Until::Written });
+    }
+    storage.compact(Seq(3)).expect("many records are after it");
+    check(&mut storage);
+    drop(storage);
+    let mut storage = open();
+    records(&mut storage);
+    check(&mut storage);
 }
 
 fn two_brokers_never_both_append<S: Storage>(open: &mut impl FnMut() -> S) {

@@ -6,6 +6,7 @@
 //!   frame    what one append adds, at once or not at all
 //!   segment  a file of frames as it is read, and what its end means
 //!   recovery which segments count, where the log ends, all records in order
+//!   index    in memory: which frame has which record
 //!   writer   the end of the log as it grows; spare: the next segment
 //!   inspect  for operators: look, check, copy what is good
 //! ```
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use self::files::{Directory, Files, Held, Lock};
 use self::format::{Access, Found, Store};
+use self::index::{Index, Spot};
 use self::recovery::Log;
 use self::writer::Writer;
 use super::{Record, Room, Seq, Storage, StorageError, Until};
@@ -27,6 +29,7 @@ use super::{Record, Room, Seq, Storage, StorageError, Until};
 pub mod files;
 mod format;
 mod frame;
+mod index;
 mod inspect;
 mod recovery;
 mod segment;
@@ -147,13 +150,20 @@ impl DiskStorage {
             }
         };
         let log = Log::find(files, &store, &names)?;
-        log.walk(files, &store, &mut |_, record| visit(record))?;
+        let mut index = Index::default();
+        log.walk(files, &store, &mut |place, record| {
+            if record.seq == place.header.first.max(log.end.start) {
+                let (segment, block) = (place.segment.head.segment, place.header.block);
+                index.add(Spot { first: record.seq, segment, block });
+            }
+            visit(record)
+        })?;
         if log.torn_bytes > 0 {
             let (file, bytes) =
                 (files.place(&segment::name(log.last().head.segment)), log.torn_bytes);
             log::warn!(file, bytes; "cut off what was not wholly written");
         }
-        Writer::after(Arc::clone(&self.files), store, self.options, &log)
+        Writer::after(Arc::clone(&self.files), store, self.options, &log, index)
     }
 
     fn create(&self, names: &[String]) -> Result<Writer, StorageError> {
@@ -206,6 +216,14 @@ impl Storage for DiskStorage {
         let last = writer.last();
         self.open = Some(Open { writer, _lock: lock });
         Ok(last)
+    }
+
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.with(|writer| writer.read(wanted, visit))
     }
 
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {

@@ -43,7 +43,8 @@ fn configured_queue_exists_from_the_start_and_others_are_not_made_by_use() {
             queue: [(name("mail"), queue)].into(),
             ..Config::default()
         };
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         let verb = AdminVerb::QueueShow { queue: name("mail") };
         let Ok(AdminAnswer::Queue(info)) = client.admin(verb).await else { panic!("no queue") };

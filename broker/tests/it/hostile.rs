@@ -143,7 +143,8 @@ fn half_a_frame_and_silence_is_closed_in_time() {
     run(async {
         let mut config = Config::default();
         config.sessions.heartbeat = Span(Duration::from_millis(30));
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         client.raw.write(&[200, 0, 0, 0, 2, 7]).await;
         assert_eq!(client.raw.goodbye().await, ("nothing was heard for 90ms".to_owned(), true));

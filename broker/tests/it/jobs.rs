@@ -157,7 +157,8 @@ fn promise_that_cannot_be_kept_is_refused() {
 fn refused_subscription_leaves_the_others_of_its_connection_alone() {
     run(async {
         let config = Config { create: Create::OperatorOnly, ..Config::default() };
-        let broker = Broker::builder().pipes_only().config(config).in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().pipes_only().config(config).in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         client.set_queue("known", small_queue(10)).await;
         client.subscribe("known", 1).await;

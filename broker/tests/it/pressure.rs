@@ -33,7 +33,8 @@ fn client_that_never_reads_is_closed_and_others_are_served() {
     run(async {
         let mut config = Config::default();
         config.limits.write_stall = Span(Duration::from_millis(100));
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut deaf = Client::open(&broker).await;
         fill_list(&mut deaf).await;
         ask_for_much(&mut deaf, 4).await;
@@ -51,7 +52,8 @@ fn client_that_reads_too_slowly_is_not_read_until_it_has_caught_up() {
         let mut config = Config::default();
         config.limits.unsent_pause = Size(1 << 20);
         config.limits.unsent_max = Size(64 << 20);
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         fill_list(&mut client).await;
         // 256 MiB of answers, four times what may be unsent, asked for from another task.
@@ -84,7 +86,8 @@ fn client_with_far_too_much_unsent_is_closed() {
         let mut config = Config::default();
         config.limits.unsent_pause = Size(1 << 20);
         config.limits.unsent_max = Size(2 << 20);
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut greedy = Client::open(&broker).await;
         // The jobs are assigned at once, whether the worker reads or not.
         let payload = vec![1; 512 << 10];
@@ -105,7 +108,8 @@ fn one_connection_too_many_is_refused_in_words() {
     run(async {
         let mut config = Config::default();
         config.limits.connections_max = 2;
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let first = Client::open(&broker).await;
         let mut second = Client::open(&broker).await;
         let mut third = Raw::pipe(&broker);
@@ -152,7 +156,8 @@ fn slow_client_in_a_large_frame_is_not_silent() {
         let silence = Duration::from_millis(1_500);
         let mut config = Config::default();
         config.sessions.heartbeat = Span(silence / 3);
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         let (request, submit) = client.submission("mail", &[&[7; 100]]);
         let mut bytes = Vec::new();

@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ganger_broker::config::{Config, Size};
-use ganger_broker::storage::{MemoryStorage, Record, Seq, Storage, StorageError, Until};
+use ganger_broker::storage::{
+    DiskStorage, MemoryStorage, Record, Seq, Storage, StorageError, Until,
+};
 use ganger_broker::{Broker, BrokerError, StartError};
 use ganger_shared::{Durability, Request, Response};
 
@@ -98,6 +100,50 @@ fn journal_forgets_what_is_over_and_a_restart_finds_the_rest() {
     });
 }
 
+/// Jobs by their number, until all were handed out.
+async fn drain(broker: &Broker, jobs: usize) -> Vec<Vec<u8>> {
+    let mut worker = Client::open(broker).await;
+    worker.subscribe("mail", u32::MAX).await;
+    let mut payloads = Vec::new();
+    while payloads.len() < jobs {
+        payloads.extend(worker.assigned().await.payloads.iter().map(|payload| payload.to_vec()));
+    }
+    payloads
+}
+
+#[test]
+fn backlog_beyond_the_cache_comes_back_from_the_journal_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = strict();
+    config.limits.payload_cache = Size(10_000);
+    // It is stated anew again and again, with payloads that only the journal has.
+    config.journal.compact_after = Size(64 << 10);
+    let expected: Vec<Vec<u8>> = (0..3_000).map(|n| format!("job {n:>196}").into_bytes()).collect();
+    let start = || {
+        let builder = Broker::builder().config(config.clone()).pipes_only();
+        builder.storage(DiskStorage::new(folder.path())).start()
+    };
+    run(async {
+        let broker = start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        let (single, batched) = expected.split_at(1_000);
+        for payload in single {
+            client.submit("mail", &[payload]).await.unwrap();
+        }
+        for payloads in batched.chunks(500) {
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            client.submit("mail", &payloads).await.unwrap();
+        }
+        assert!(drain(&broker, 3_000).await == expected, "other payloads, or in another order");
+        broker.stop().await.unwrap();
+        let broker = start().await.unwrap();
+        let mut again = drain(&broker, 3_000).await;
+        again.sort();
+        assert!(again == expected, "other payloads after a restart");
+        broker.stop().await.unwrap();
+    });
+}
+
 /// A storage that asks before every append.
 struct Asking {
     inner: MemoryStorage,
@@ -115,6 +161,14 @@ impl Storage for Asking {
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
     ) -> Result<Seq, StorageError> {
         self.inner.replay(visit)
+    }
+
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.inner.read(wanted, visit)
     }
 
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
@@ -168,6 +222,14 @@ impl Storage for Telling {
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
     ) -> Result<Seq, StorageError> {
         self.inner.replay(visit)
+    }
+
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.inner.read(wanted, visit)
     }
 
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {

@@ -40,7 +40,8 @@ fn job_goes_to_another_worker_when_the_grace_is_over() {
     run(async {
         let mut config = Config::default();
         config.sessions.grace = MOMENT;
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut worker = Client::open(&broker).await;
         worker.submit("mail", &[b"1"]).await.unwrap();
         worker.subscribe("mail", 1).await;
@@ -79,7 +80,8 @@ fn session_of_another_key_cannot_be_taken() {
         let path = folder.path().join("key");
         let (mine, theirs) = (Key::generate().unwrap(), Key::generate().unwrap());
         std::fs::write(&path, format!("{}\n{}\n", mine.to_text(), theirs.to_text())).unwrap();
-        let broker = Broker::builder().pipes_only().key_file(&path).in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().pipes_only().key_file(&path).in_memory().start().await.unwrap();
         assert_eq!(broker.key(), &mine);
         let session = fresh_session();
         let (mut owner, _) = Client::resume(Raw::pipe(&broker), &mine, session, vec![]).await;
@@ -98,7 +100,8 @@ fn keys_are_read_again_without_a_stop() {
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let broker = Broker::builder().pipes_only().key_file(&path).in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().pipes_only().key_file(&path).in_memory().start().await.unwrap();
         let mut early = Client::open(&broker).await;
         let later = Key::generate().unwrap();
         std::fs::write(&path, later.to_text()).unwrap();
@@ -117,7 +120,8 @@ fn silent_client_is_given_up_and_its_session_can_be_resumed() {
     run(async {
         let mut config = Config::default();
         config.sessions.heartbeat = MOMENT;
-        let broker = Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).pipes_only().in_memory().start().await.unwrap();
         let mut client = Client::open(&broker).await;
         let (reason, come_back) = client.raw.goodbye().await;
         assert_eq!(reason, "nothing was heard for 90ms");

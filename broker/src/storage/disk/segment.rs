@@ -16,7 +16,8 @@ use super::{damaged, failed};
 
 const PREFIX: &str = "seg-";
 
-/// Bytes of a segment that are read at once, at least. What a frame needs can be more.
+/// Bytes of a segment that are read at once, at least, if all of it is read. What a frame needs can
+/// be more.
 const WINDOW_BYTES: u64 = 1 << 20;
 
 pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -157,6 +158,8 @@ pub(super) struct Segment {
     /// Bytes of the file from `window_at` on.
     window: Vec<u8>,
     window_at: u64,
+    /// How much of the file to read at once, at least.
+    window_bytes: u64,
     /// The frame that was read last, with its body plain.
     plain: Vec<u8>,
 }
@@ -225,8 +228,18 @@ impl Segment {
             key: SegmentKey::new(&store.key, number),
             window: Vec::new(),
             window_at: 0,
+            window_bytes: WINDOW_BYTES,
             plain: Vec::new(),
         })
+    }
+
+    /// Opens the segment to read some frames whose places are known, and nothing beside them.
+    pub(super) fn open_to_pick(
+        files: &dyn Files,
+        store: &Store,
+        number: u64,
+    ) -> Result<Self, StorageError> {
+        Ok(Self { window_bytes: 0, ..Self::open_headless(files, store, number)? })
     }
 
     /// Whether the file has the length that its head says, or, if it is known where the next
@@ -380,7 +393,7 @@ impl Segment {
         if from >= self.window_at && to <= self.window_at + self.window.len() as u64 {
             return Ok(());
         }
-        let len = (to - from).max(WINDOW_BYTES).min(blocks * BLOCK - from);
+        let len = (to - from).max(self.window_bytes).min(blocks.saturating_mul(BLOCK) - from);
         let len = usize::try_from(len).map_err(std::io::Error::other)?;
         self.window.resize(len, 0);
         self.window_at = from;

@@ -16,11 +16,14 @@ use crate::storage::{Record, Room, Seq, StorageError, Until};
 
 use super::files::{File, Files};
 use super::format::Store;
-use super::frame::{self, BODY_BYTES_MAX, Draft, Header, Kind, RECORD_OVERHEAD_BYTES, SegmentKey};
+use super::frame::{
+    self, BODY_BYTES_MAX, Draft, Header, Kind, RECORD_OVERHEAD_BYTES, Records, SegmentKey,
+};
+use super::index::{Index, Spot};
 use super::recovery::Log;
-use super::segment::{self, BLOCK, Head, Link};
+use super::segment::{self, BLOCK, Head, Link, Segment};
 use super::spare::{self, Spare};
-use super::{Options, failed, misplaced};
+use super::{Options, damaged, failed, misplaced};
 
 pub(super) struct Writer {
     files: Arc<dyn Files>,
@@ -29,6 +32,7 @@ pub(super) struct Writer {
     /// Segments that count, oldest first, with the position of their first record. The last one is
     /// the current one.
     segments: VecDeque<(u64, Seq)>,
+    index: Index,
     current: Current,
     /// The last frame, whose `durable` is what its header says.
     link: Link,
@@ -81,6 +85,7 @@ impl Writer {
         store: Store,
         options: Options,
         log: &Log,
+        index: Index,
     ) -> Result<Self, StorageError> {
         let last = log.last();
         let blocks = options.segment_blocks().max(last.head.blocks);
@@ -95,6 +100,7 @@ impl Writer {
             (Head { segment, blocks, previous, previous_blocks }, log.sound.link)
         };
         let mut writer = Self::new(files, store, options, &head, spare, link);
+        writer.index = index;
         let kept = log.parts.len() - usize::from(is_empty);
         let older = log.parts[..kept].iter().map(|part| (part.head.segment, part.first));
         writer.segments = older.chain(writer.segments.iter().copied()).collect();
@@ -131,6 +137,7 @@ impl Writer {
             store,
             options,
             segments: VecDeque::from([(number, link.next)]),
+            index: Index::default(),
             current: Current { number, file, key, blocks: head.blocks, next: 0 },
             link,
             synced: link.number,
@@ -219,6 +226,44 @@ impl Writer {
         self.forget_before(from)
     }
 
+    /// Shows records that were written, in order.
+    pub(super) fn read(
+        &self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        // Opened anew each time: what is read ahead of the current segment is not there yet.
+        let mut segment: Option<Segment> = None;
+        let mut rest = wanted;
+        while let Some(&seq) = rest.first() {
+            let there = self.link.start..=self.last();
+            let spot = self.index.find(seq).filter(|_| there.contains(&seq));
+            let spot = spot.ok_or_else(|| misplaced(seq, self.last()))?;
+            let segment = match &mut segment {
+                Some(segment) if segment.head.segment == spot.segment => segment,
+                other => {
+                    let files = &*self.files;
+                    other.insert(Segment::open_to_pick(files, &self.store, spot.segment)?)
+                }
+            };
+            let place = || format!("{}, byte {}", segment::name(spot.segment), spot.block * BLOCK);
+            let found = segment.any_frame(spot.block, u64::MAX)?;
+            let header = found.map_err(|fault| damaged(place(), fault.reason()))?;
+            let before = rest.len();
+            for record in Records::new(&header, segment.body()) {
+                let record = record.map_err(|reason| damaged(place(), reason))?;
+                if rest.first() == Some(&record.seq) {
+                    visit(record)?;
+                    rest = &rest[1..];
+                }
+            }
+            if rest.len() == before {
+                return Err(damaged(place(), format!("record {seq} is not there")));
+            }
+        }
+        Ok(())
+    }
+
     /// How much new work fits; none where the spare is missing.
     pub(super) fn room(&mut self) -> Result<Room, StorageError> {
         if self.spare.is_none() {
@@ -279,6 +324,10 @@ impl Writer {
         let written = self.current.file.write_all_at(bytes, segment::bytes(self.current.next));
         written.map_err(|error| self.failed("write", error))?;
         self.link = Link::after(&Header { tag, count, ..header });
+        if count > 0 {
+            let (segment, block) = (self.current.number, self.current.next);
+            self.index.add(Spot { first, segment, block });
+        }
         self.current.next += blocks;
         self.unsealed = kind == Kind::Records;
         Ok(())
@@ -345,6 +394,7 @@ impl Writer {
 
     /// Removes the segments that hold only records before `from`.
     fn forget_before(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.index.forget_before(from);
         let mut unneeded = Vec::new();
         while self.segments.get(1).is_some_and(|&(_, first)| first <= from) {
             unneeded.extend(self.segments.pop_front().map(|(number, _)| number));

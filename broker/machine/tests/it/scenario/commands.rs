@@ -17,6 +17,7 @@
 //!   job c1-0    lists    make-list LIST [durability=]    purge-list LIST    sessions    status    queues
 //!   journal (events since it was last asked)    restart (a new machine replays the journal)
 //!   room BYTES (as the journal's storage says)
+//!   load (the journal gives the payloads that were asked for)
 //!   restate (the journal is what the machine says of itself, and nothing before)
 //! ```
 
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ganger_machine::config::{Available, Creation};
-use ganger_machine::{Command, Config, Event, Machine, Output, Replay};
+use ganger_machine::{Command, Config, Load, Machine, Output, Replay};
 use ganger_shared::admin::{AdminVerb, DeadWhich, Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::request::{Notify, WhenFull};
@@ -34,6 +35,7 @@ use ganger_shared::{
 };
 
 use super::show::{self, Names};
+use crate::journal::Journal;
 
 const START: Time = Time::from_millis(1_000_000);
 
@@ -46,7 +48,9 @@ pub(super) struct World {
     now: Time,
     names: Names,
     requests: BTreeMap<SessionId, u64>,
-    journal: Vec<Event>,
+    journal: Journal,
+    /// Payloads that the machine waits for.
+    loads: Vec<Load>,
     journal_shown: usize,
 }
 
@@ -64,7 +68,8 @@ impl Default for World {
                 sessions: BTreeMap::new(),
             },
             requests: BTreeMap::new(),
-            journal: Vec::new(),
+            journal: Journal::default(),
+            loads: Vec::new(),
             journal_shown: 0,
         }
     }
@@ -197,35 +202,46 @@ impl World {
                 words.end()
             }
             "journal" => {
-                let events = &self.journal[self.journal_shown..];
-                let names: Vec<&str> = events.iter().map(show::event).collect();
+                let events = &self.journal.events[self.journal_shown..];
+                let names: Vec<&str> = events.iter().map(|(_, event)| show::event(event)).collect();
                 *answers += &format!("journal: {}\n", names.join(" "));
-                self.journal_shown = self.journal.len();
+                self.journal_shown = self.journal.events.len();
                 words.end()
             }
             "room" => {
                 let bytes = words.number("bytes")?;
-                let mut out = Output::default();
+                let mut out = self.output();
                 let taken = self.machine().room_taken();
                 self.machine().set_room(bytes, taken, &mut out);
                 self.tell(out, answers);
                 words.end()
             }
             "restate" => {
-                self.journal.clear();
-                self.journal_shown = 0;
                 let (machine, now) = (self.machine.take(), self.now);
-                let machine = machine.unwrap_or_else(|| Machine::new(self.config.clone(), now));
-                machine.restate(|part| self.journal.extend(part));
+                let mut machine = machine.unwrap_or_else(|| Machine::new(self.config.clone(), now));
+                let before = self.journal.events.len();
+                machine.restate(self.journal.next(), |part| self.journal.add_restated(part));
+                self.journal.events.drain(..before);
+                self.journal_shown = 0;
                 self.machine = Some(machine);
+                words.end()
+            }
+            "load" => {
+                for load in std::mem::take(&mut self.loads) {
+                    let payloads = self.journal.payloads(&load);
+                    let mut out = self.output();
+                    self.machine().load(load.jobs, &payloads, &mut out);
+                    self.tell(out, answers);
+                }
                 words.end()
             }
             "restart" => {
                 let mut replay = Replay::new(self.config.clone(), self.now);
-                for event in &self.journal {
-                    replay.take(event.clone());
+                for (record, event) in &self.journal.events {
+                    replay.take(*record, event.clone());
                     replay.machine().check();
                 }
+                self.loads.clear();
                 self.machine = Some(replay.finish());
                 self.requests.clear();
                 self.step(Command::Tick, answers);
@@ -245,10 +261,14 @@ impl World {
     }
 
     fn step(&mut self, command: Command, answers: &mut String) {
-        let mut out = Output::default();
+        let mut out = self.output();
         let now = self.now;
         self.machine().step(now, command, &mut out);
         self.tell(out, answers);
+    }
+
+    fn output(&self) -> Output {
+        Output { record: Some(self.journal.next()), ..Output::default() }
     }
 
     fn tell(&mut self, mut out: Output, answers: &mut String) {
@@ -260,7 +280,12 @@ impl World {
         for (session, reason) in &out.expelled {
             *answers += &format!("{} expelled: {reason}\n", self.names.session(*session));
         }
-        self.journal.append(&mut out.journal);
+        self.journal.add(&mut out.journal);
+        for load in &out.loads {
+            let (jobs, records) = (self.names.jobs(load.jobs), load.records.len());
+            *answers += &format!("wants the payloads of {jobs} from {records} records\n");
+        }
+        self.loads.append(&mut out.loads);
     }
 
     /// Sessions are numbered as they appear.
@@ -317,6 +342,7 @@ impl World {
         config.names_max = words.option("names_max", config.names_max)?;
         config.sessions_max = words.option("sessions_max", config.sessions_max)?;
         config.payload_bytes_max = words.option("payload_max", config.payload_bytes_max)?;
+        config.cache_bytes_max = words.option("cache", config.cache_bytes_max)?;
         config.memory_bytes_max = words.option("memory_max", config.memory_bytes_max)?;
         config.list_items_max = words.option("list_items", config.list_items_max)?;
         config.list_bytes_max = words.option("list_bytes", config.list_bytes_max)?;

@@ -44,7 +44,7 @@ impl Names {
         format!("{}-{}", self.session(job.session), job.seq)
     }
 
-    fn jobs(&self, jobs: JobRange) -> String {
+    pub(super) fn jobs(&self, jobs: JobRange) -> String {
         times(self.job(jobs.first), jobs.count)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ganger_machine::config::Available;
-use ganger_machine::{Command, Config, Event, Machine, Output, Replay};
+use ganger_machine::{Command, Config, Event, Machine, Output, Replay, Seq};
 use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
 use ganger_shared::key::KeyId;
 use ganger_shared::{Durability, JobId, Name, Request, RequestId, Response, SessionId, Time};
@@ -111,7 +111,7 @@ impl Broker {
         let (restated, before) = &self.restated;
         let mut replay = Replay::new(config, now);
         for event in restated.iter().chain(&self.journal[*before..]) {
-            replay.take(event.clone());
+            replay.take(Seq::FIRST, event.clone());
         }
         replay.machine().check();
         replay.finish()
@@ -122,7 +122,7 @@ impl Broker {
     pub(super) fn compact(&mut self) -> bool {
         if self.is_flushed() {
             let mut events = Vec::new();
-            self.machine.restate(|part| events.extend(part));
+            self.machine.restate(Seq::FIRST, |part| events.extend(part.events));
             self.restated = (events, self.journal.len());
         }
         self.is_flushed()
