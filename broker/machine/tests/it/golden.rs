@@ -1,0 +1,296 @@
+//! The bytes of every event of the journal, pinned: a change that breaks the data folder of a released
+//! broker fails here.
+//!
+//! A line is `name: hex` of one event. `UPDATE_GOLDEN=1` writes the file anew; lines that are already
+//! there may only ever change before a release. The matches have no `_`: a further variant does not
+//! compile until it has a name, and fails until it has a sample.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use ganger_machine::Event;
+use ganger_machine::event::{Fault, StopCause, Verdict};
+use ganger_machine::stated::{Jobs, Numbers, Standing, Stated, Totals};
+use ganger_shared::admin::{Pause, QueueSettings};
+use ganger_shared::key::KeyId;
+use ganger_shared::{
+    Block, DeathReason, Durability, Ending, Failure, JobId, JobOptions, JobRange, LeaseId,
+    LeaseRange, Name, ResultsTo, SessionId, SubscriptionId, Time,
+};
+
+const AT: Time = Time::from_millis(1_700_000_000_000);
+const SESSION: SessionId = SessionId(0x0123_4567_89ab_cdef);
+const KEY: KeyId = KeyId([7; 8]);
+const JOBS: JobRange = JobRange { first: JobId { session: SESSION, seq: 300 }, count: 2 };
+const SUBSCRIPTION: SubscriptionId = SubscriptionId(3);
+
+fn event_name(event: &Event) -> String {
+    match event {
+        Event::QueueSet { .. } => "QueueSet".to_owned(),
+        Event::QueuePaused { pause: None, .. } => "QueuePaused.on".to_owned(),
+        Event::QueuePaused { pause: Some((pause, _)), .. } => format!("QueuePaused.{pause:?}"),
+        Event::ListMade { .. } => "ListMade".to_owned(),
+        Event::Submitted { .. } => "Submitted".to_owned(),
+        Event::Due { .. } => "Due".to_owned(),
+        Event::Granted { .. } => "Granted".to_owned(),
+        Event::Stopping { cause, .. } => format!("Stopping.{cause:?}"),
+        Event::Ended { verdict, .. } => format!("Ended.{}", verdict_name(verdict)),
+        Event::Redriven { .. } => "Redriven".to_owned(),
+        Event::Forgotten { .. } => "Forgotten".to_owned(),
+        Event::Appended { .. } => "Appended".to_owned(),
+        Event::Removed { .. } => "Removed".to_owned(),
+        Event::ListSet { .. } => "ListSet".to_owned(),
+        Event::SessionNamed { .. } => "SessionNamed".to_owned(),
+        Event::Left { .. } => "Left".to_owned(),
+        Event::Stated(stated) => format!("Stated.{}", stated_name(stated)),
+    }
+}
+
+fn verdict_name(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Acked { .. } => "Acked".to_owned(),
+        Verdict::Retried { fault, .. } => format!("Retried.{fault:?}"),
+        Verdict::Released { .. } => "Released".to_owned(),
+        Verdict::Dead { reason, .. } => format!("Dead.{reason:?}"),
+        Verdict::Cancelled => "Cancelled".to_owned(),
+    }
+}
+
+fn stated_name(stated: &Stated) -> String {
+    match stated {
+        Stated::Begins { .. } => "Begins".to_owned(),
+        Stated::Queue { .. } => "Queue".to_owned(),
+        Stated::List { .. } => "List".to_owned(),
+        Stated::Session { .. } => "Session".to_owned(),
+        Stated::Jobs(jobs) => format!(
+            "Jobs.{}",
+            match jobs.standing {
+                Standing::Ready => "Ready",
+                Standing::Delayed { .. } => "Delayed",
+                Standing::Leased { .. } => "Leased",
+                Standing::Dead { .. } => "Dead",
+            }
+        ),
+        Stated::Items { .. } => "Items".to_owned(),
+        Stated::Ended { .. } => "Ended".to_owned(),
+        Stated::Complete => "Complete".to_owned(),
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn payloads() -> Block {
+    ["one", "three"].iter().collect()
+}
+
+fn failure() -> Failure {
+    Failure::new("exit-1", "no such file")
+}
+
+fn settings() -> QueueSettings {
+    QueueSettings {
+        jobs_max: 10,
+        bytes_max: 1 << 20,
+        lease_ms: 30_000,
+        dead_on: vec!["exit-2".to_owned()],
+        durability: Durability::Strict,
+    }
+}
+
+fn options() -> JobOptions {
+    JobOptions {
+        delay_ms: 5,
+        ttl_ms: Some(60_000),
+        deadline: Some(AT.plus_millis(1)),
+        time_limit_ms: Some(700),
+        results: ResultsTo::List(name("all")),
+        ..JobOptions::new(name("resize"))
+    }
+}
+
+fn endings() -> Vec<Event> {
+    let until = AT.plus_millis(9);
+    let dead = |reason| Verdict::Dead { reason, failure: Some((failure(), Fault::Handler)) };
+    let verdicts = vec![
+        Verdict::Acked { outputs: payloads() },
+        Verdict::Retried { until, failure: failure(), fault: Fault::Handler },
+        Verdict::Retried { until, failure: failure(), fault: Fault::Worker },
+        Verdict::Released { until },
+        dead(DeathReason::Handler),
+        dead(DeathReason::RetriesUsedUp),
+        dead(DeathReason::CrashesUsedUp),
+        dead(DeathReason::Policy),
+        Verdict::Dead { reason: DeathReason::TimeToLive, failure: None },
+        Verdict::Dead { reason: DeathReason::Deadline, failure: None },
+        Verdict::Cancelled,
+    ];
+    verdicts.into_iter().map(|verdict| Event::Ended { at: AT, jobs: JOBS, verdict }).collect()
+}
+
+fn stated() -> Vec<Stated> {
+    let jobs = |standing| {
+        Stated::Jobs(Box::new(Jobs {
+            jobs: JOBS,
+            queue: name("thumbs"),
+            options: options(),
+            results: Some(name("all")),
+            payloads: payloads(),
+            submitted: AT,
+            orders: (4, 5),
+            counts: (3, 2, 1),
+            failure: Some(failure()),
+            standing,
+        }))
+    };
+    // The next number is 9, and 4 to 6 were not used.
+    let numbers: Numbers = postcard::from_bytes(&[9, 1, 4, 6, 2]).unwrap();
+    vec![
+        Stated::Begins { at: AT, next_lease: 1 << 60 },
+        Stated::Queue {
+            queue: name("thumbs"),
+            settings: settings(),
+            pause: Some((Pause::Delivery, "moving".to_owned())),
+            next_order: 77,
+            totals: Totals { submitted: 4, acked: 3, nacked: 2, crashed: 1 },
+        },
+        Stated::List {
+            list: name("all"),
+            durability: Durability::Relaxed,
+            is_decided: true,
+            end: 12,
+            feeders: vec![(name("thumbs"), true)],
+        },
+        Stated::Session {
+            session: SESSION,
+            key: KEY,
+            name: "ann@host".to_owned(),
+            numbers,
+            settled: vec![(1, 5), (9, 10)],
+        },
+        jobs(Standing::Ready),
+        jobs(Standing::Delayed { until: AT }),
+        jobs(Standing::Leased {
+            first: LeaseId(500),
+            session: SESSION,
+            subscription: SUBSCRIPTION,
+            since: AT,
+            length_ms: 30_000,
+            stopping: Some((StopCause::Request, AT)),
+        }),
+        jobs(Standing::Dead { reason: DeathReason::Policy, at: AT }),
+        Stated::Items { list: name("all"), start: 10, jobs: Some(JOBS), items: payloads() },
+        Stated::Ended {
+            jobs: JOBS,
+            queue: name("thumbs"),
+            ending: Ending::Acked { outputs: payloads() },
+            submitted: AT,
+            counts: (1, 0, 0),
+        },
+        Stated::Complete,
+    ]
+}
+
+fn samples() -> Vec<Event> {
+    let (queue, list) = (name("thumbs"), name("all"));
+    let paused = |pause| Event::QueuePaused { queue: queue.clone(), pause };
+    let stopping = |cause| Event::Stopping { jobs: JOBS, until: AT, cause };
+    let mut samples = vec![
+        Event::QueueSet { queue: queue.clone(), settings: settings() },
+        paused(None),
+        paused(Some((Pause::Delivery, "moving".to_owned()))),
+        paused(Some((Pause::DeliveryAndSubmits, "moved".to_owned()))),
+        Event::ListMade { list: list.clone(), durability: Durability::Strict },
+        Event::Submitted {
+            at: AT,
+            key: KEY,
+            queue: queue.clone(),
+            jobs: JOBS,
+            options: options(),
+            payloads: payloads(),
+        },
+        Event::Due { jobs: JOBS },
+        Event::Granted {
+            at: AT,
+            key: KEY,
+            jobs: JOBS,
+            leases: LeaseRange { first: LeaseId(500), count: 2 },
+            session: SESSION,
+            subscription: SUBSCRIPTION,
+        },
+        stopping(StopCause::Request),
+        stopping(StopCause::Deadline),
+    ];
+    samples.extend(endings());
+    samples.extend([
+        Event::Redriven { at: AT, jobs: JOBS },
+        Event::Forgotten { jobs: JOBS },
+        Event::Appended {
+            key: KEY,
+            session: SESSION,
+            seq: 8,
+            list: list.clone(),
+            items: payloads(),
+        },
+        Event::Removed { list: list.clone(), start: 10, count: 2 },
+        Event::ListSet { list, durability: Durability::Relaxed, end: 12 },
+        Event::SessionNamed { key: KEY, session: SESSION, name: "ann@host".to_owned() },
+        Event::Left { session: SESSION },
+    ]);
+    samples.extend(stated().into_iter().map(Event::Stated));
+    samples
+}
+
+fn hex(event: &Event) -> String {
+    let bytes = postcard::to_stdvec(event).unwrap();
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |i| u8::from_str_radix(&text[i..i + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+#[test]
+fn bytes_of_events_are_as_released() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/events.hex");
+    let samples = samples();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let lines = samples.iter().map(|event| format!("{}: {}\n", event_name(event), hex(event)));
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    let pinned: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(": ")).collect();
+    let names: Vec<String> = samples.iter().map(event_name).collect();
+    assert_eq!(pinned.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+    for ((name, line), event) in pinned.into_iter().zip(&samples) {
+        assert_eq!(hex(event), line, "{name} is encoded differently");
+        let decoded: Event = postcard::from_bytes(&unhex(line)).unwrap();
+        assert_eq!(&decoded, event, "{name} decodes differently");
+    }
+}
+
+#[test]
+fn every_variant_of_an_event_is_pinned() {
+    // Postcard numbers variants by their place, from 0.
+    let numbers = |bytes: &dyn Fn(&Event) -> Option<u8>| -> BTreeSet<u8> {
+        samples().iter().filter_map(bytes).collect()
+    };
+    let events = numbers(&|event| Some(postcard::to_stdvec(event).unwrap()[0]));
+    assert_eq!(events, (0..=15).collect(), "events");
+    let stated = numbers(&|event| match event {
+        Event::Stated(stated) => Some(postcard::to_stdvec(stated).unwrap()[0]),
+        _ => None,
+    });
+    assert_eq!(stated, (0..=7).collect(), "parts of a restatement");
+    let verdicts = numbers(&|event| match event {
+        Event::Ended { verdict, .. } => Some(postcard::to_stdvec(verdict).unwrap()[0]),
+        _ => None,
+    });
+    assert_eq!(verdicts, (0..=4).collect(), "verdicts");
+}
