@@ -9,6 +9,7 @@
 //!   index    in memory: which frame has which record
 //!   writer   the end of the log as it grows; spare: the next segment
 //!   inspect  for operators: look, check, copy what is good
+//!   backup   a copy of a journal, also of one that is being written
 //! ```
 //!
 //! The format, the rule that tells a torn tail from damage and all reasons are in docs/journal.md,
@@ -26,6 +27,7 @@ use self::recovery::Log;
 use self::writer::Writer;
 use super::{Record, Room, Seq, Storage, StorageError, Until};
 
+mod backup;
 pub mod files;
 mod format;
 mod frame;

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stderr, reason = "the seed of what failed is for the reader of its output")]
 
 mod arbitrary;
+mod backup;
 mod corruption;
 mod crash;
 mod errors;

@@ -143,6 +143,10 @@ pub trait File: fmt::Debug + Send + Sync {
     /// What the system says.
     fn sync(&self) -> io::Result<()>;
 
+    /// Lets the system forget what it holds of the file in memory, where it can, so that what is
+    /// read next is what the disk has.
+    fn uncache(&self) {}
+
     /// Fills the whole buffer.
     ///
     /// # Errors
@@ -318,5 +322,10 @@ impl File for fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn uncache(&self) {
+        // Only a hint: a system without it reads from its memory.
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 }

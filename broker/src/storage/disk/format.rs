@@ -67,11 +67,16 @@ impl Store {
 
     /// Writes the file under [`NEW_NAME`], durable.
     pub(super) fn write_new(&self, files: &dyn Files) -> Result<(), StorageError> {
-        let doing = || format!("make {}", files.place(NEW_NAME));
         Self::clear_new(files, &super::names(files)?)?;
+        self.write(files, NEW_NAME)
+    }
+
+    /// Writes the file under a name that there is none of, durable.
+    pub(super) fn write(&self, files: &dyn Files, name: &str) -> Result<(), StorageError> {
+        let doing = || format!("make {}", files.place(name));
         let block = self.block();
         files
-            .make(NEW_NAME)
+            .make(name)
             .and_then(|file| {
                 file.write_all_at(&[block, block].concat(), 0)?;
                 file.sync()
@@ -91,8 +96,13 @@ impl Store {
 
     /// Gives the file that was written under [`NEW_NAME`] its name, durably.
     pub(super) fn publish(files: &dyn Files) -> Result<(), StorageError> {
+        Self::publish_from(files, NEW_NAME)
+    }
+
+    /// Gives the file that was written under another name its own, durably.
+    pub(super) fn publish_from(files: &dyn Files, name: &str) -> Result<(), StorageError> {
         files
-            .rename(NEW_NAME, NAME)
+            .rename(name, NAME)
             .and_then(|()| files.sync())
             .map_err(|error| failed(format!("replace {}", files.place(NAME)), error))
     }

@@ -19,7 +19,7 @@ use super::{DiskStorage, LOCK, damaged, failed, names};
 /// A look at the journal in a directory.
 #[derive(Debug)]
 pub struct Inspection {
-    files: Arc<dyn Files>,
+    pub(super) files: Arc<dyn Files>,
 }
 
 /// What a journal consists of.
@@ -207,7 +207,7 @@ impl Inspection {
         out.finish()
     }
 
-    fn store(&self, names: &[String]) -> Result<(Store, bool), StorageError> {
+    pub(super) fn store(&self, names: &[String]) -> Result<(Store, bool), StorageError> {
         match format::read(&*self.files, names, Access::Read)? {
             Found::Sound(store) => Ok((store, true)),
             Found::OneCopy(store) => Ok((store, false)),
@@ -222,7 +222,7 @@ impl Inspection {
         Ok((store, format_is_whole, log))
     }
 
-    fn summary(&self, store: &Store, format_is_whole: bool, log: &Log) -> Summary {
+    pub(super) fn summary(&self, store: &Store, format_is_whole: bool, log: &Log) -> Summary {
         let segments = log.parts.iter().map(|part| SegmentSummary {
             file: self.files.place(&segment::name(part.head.segment)),
             size_bytes: part.size_bytes,

@@ -2,13 +2,19 @@
 //!
 //! Reading only. What recovery then writes is the writer's.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::storage::{Record, Seq, StorageError};
 
 use super::damaged;
 use super::files::Files;
 use super::format::Store;
 use super::frame::{Header, Records};
-use super::segment::{self, Head, Link, Segment};
+use super::segment::{self, Fault, Head, Link, Segment};
+
+/// Between two looks at a frame that may be half written: longer than a kernel takes to copy one.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// A frame in its segment.
 pub(super) struct Place<'a> {
@@ -59,6 +65,16 @@ impl Log {
         store: &Store,
         names: &[String],
     ) -> Result<Self, StorageError> {
+        Self::find_up_to(files, store, names, find_end)
+    }
+
+    /// As [`find`](Self::find), of a log that ends where `find_end` says that its last segment does.
+    pub(super) fn find_up_to(
+        files: &dyn Files,
+        store: &Store,
+        names: &[String],
+        find_end: impl FnOnce(&mut Segment) -> Result<End, StorageError>,
+    ) -> Result<Self, StorageError> {
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
         numbers.sort_unstable();
         let Some(last_number) = numbers.pop() else {
@@ -66,7 +82,7 @@ impl Log {
         };
         let mut last = Segment::open(files, store, last_number)?;
         last.check_size(None)?;
-        let (end, end_block, torn_bytes) = find_end(&mut last)?;
+        let End { link: end, block: end_block, torn_bytes } = find_end(&mut last)?;
         let sound = find_sound(&mut last, &end, end_block)?;
         let mut parts = vec![Part {
             head: last.head,
@@ -184,8 +200,49 @@ impl Log {
     }
 }
 
-/// Walks the last segment. Returns the end of the log, and its block.
-fn find_end(segment: &mut Segment) -> Result<(Link, u64, u64), StorageError> {
+/// Where the last segment ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// After the last good frame.
+    link: Link,
+    /// Where the next one would be.
+    block: u64,
+    /// What is there of it.
+    torn_bytes: u64,
+}
+
+fn find_end(segment: &mut Segment) -> Result<End, StorageError> {
+    let (link, block, fault) = first_fault(segment)?;
+    Ok(End { link, block, torn_bytes: segment.torn_bytes(block, &link, fault)? })
+}
+
+/// Finds the end of a segment that a broker may be writing: the frame there may be half written when
+/// it is read, and whole, with others behind it, a moment later. Looks again up to `looks` times
+/// before it takes what it sees for damage.
+///
+/// What was acknowledged before the call is before that end: it was in the file before the first
+/// look.
+pub(super) fn find_moving_end(segment: &mut Segment, looks: u32) -> Result<End, StorageError> {
+    let (link, block, mut fault) = first_fault(segment)?;
+    for look in 0..looks {
+        match segment.torn_bytes(block, &link, fault) {
+            Err(StorageError::Damaged { .. }) => {}
+            judged => return Ok(End { link, block, torn_bytes: judged? }),
+        }
+        if look > 0 {
+            thread::sleep(LOOK_AGAIN);
+        }
+        segment.look_again();
+        match segment.frame(block, &link)? {
+            Ok(_) => return Ok(End { link, block, torn_bytes: 0 }),
+            Err(found) => fault = found,
+        }
+    }
+    Ok(End { link, block, torn_bytes: segment.torn_bytes(block, &link, fault)? })
+}
+
+/// Walks a segment up to what is no good frame: the link and the block before it, and what is wrong.
+fn first_fault(segment: &mut Segment) -> Result<(Link, u64, Fault), StorageError> {
     let mut link = Link::after(&segment.header);
     let mut block = segment.header.blocks();
     loop {
@@ -194,7 +251,7 @@ fn find_end(segment: &mut Segment) -> Result<(Link, u64, u64), StorageError> {
                 link = Link::after(&header);
                 block += header.blocks();
             }
-            Err(fault) => return Ok((link, block, segment.torn_bytes(block, &link, fault)?)),
+            Err(fault) => return Ok((link, block, fault)),
         }
     }
 }

@@ -334,6 +334,17 @@ impl Segment {
         header.ok_or_else(|| damaged(self.place.clone(), "the log changed while it was being read"))
     }
 
+    /// Forgets what was read, which a broker that writes to the file may have changed since.
+    pub(super) fn look_again(&mut self) {
+        self.window.clear();
+    }
+
+    /// Fills `buffer` with what is stored, whatever that is.
+    pub(super) fn read_stored(&self, buffer: &mut [u8], offset: u64) -> Result<(), StorageError> {
+        let read = self.file.read_all_at(buffer, offset);
+        read.map_err(|error| failed(format!("read {}", self.place), error))
+    }
+
     /// Of the frame that was read last.
     pub(super) fn body(&self) -> &[u8] {
         &self.plain[HEADER_BYTES..]
