@@ -89,6 +89,30 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: JournalVerb,
     },
+    /// Copy a broker's data while it runs, and check the copy.
+    #[command(
+        after_help = "Everything that the broker has acknowledged before is in the copy, and nobody is held up.\nRun this on the broker's machine: it reads the folder, a broker cannot be asked for it from afar.\n\nExample:\n  ganger backup /var/lib/ganger /backup/ganger-$(date +%F)"
+    )]
+    Backup {
+        #[command(flatten)]
+        show: Show,
+        /// The folder that the broker got with --data.
+        data: PathBuf,
+        /// The folder of the copy: empty, or not there yet.
+        out: PathBuf,
+    },
+    /// Make a folder that a broker can start on out of a backup.
+    #[command(
+        after_help = "The backup is checked first and stays as it is. What was done since it was made is forgotten:\njobs that have ended since run again.\n\nExample:\n  ganger restore /backup/ganger-2026-11-23 /var/lib/ganger"
+    )]
+    Restore {
+        #[command(flatten)]
+        show: Show,
+        /// The folder of the backup.
+        backup: PathBuf,
+        /// The folder for the broker: empty, or not there yet.
+        data: PathBuf,
+    },
     /// Run a broker.
     #[command(after_help = "Example:\n  ganger broker --listen 127.0.0.1:7117")]
     Broker(ganger_broker::command::Args),

@@ -1,7 +1,7 @@
 //! `ganger journal`: what is in a journal's folder, whether it is sound, and what can be saved of one
 //! that is not. Needs no broker.
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use ganger_broker::storage::disk::{Entry, Inspection, Lost, SegmentSummary, Summary};
@@ -44,7 +44,7 @@ pub(crate) fn run(show: &Show, verb: JournalVerb) -> Result {
 }
 
 /// A missing folder is said here: to the journal it is a new one.
-fn journal(dir: &Path) -> Result<Inspection> {
+pub(crate) fn journal(dir: &Path) -> Result<Inspection> {
     if !dir.is_dir() {
         let sentence = format!("there is no folder {}", dir.display());
         return Err(Failure::new(exit::NOT_FOUND, sentence)
@@ -123,9 +123,12 @@ fn lost_json(lost: &Lost) -> Value {
     json!({ "from": lost.from.0, "to": lost.to.map(|to| to.0), "before": lost.before.0 })
 }
 
-fn failure(error: StorageError) -> Failure {
+pub(crate) fn failure(error: StorageError) -> Failure {
     let code = match &error {
         StorageError::InUse { .. } | StorageError::Fenced => exit::CONFLICT,
+        StorageError::Io { source, .. } if source.kind() == ErrorKind::DirectoryNotEmpty => {
+            exit::CONFLICT
+        }
         StorageError::Damaged { .. }
         | StorageError::Unsupported { .. }
         | StorageError::Io { .. } => exit::FAILED,
@@ -133,7 +136,7 @@ fn failure(error: StorageError) -> Failure {
     Failure::new(code, ganger_worker::error::sentence(&error))
 }
 
-fn records(summary: &Summary) -> u64 {
+pub(crate) fn records(summary: &Summary) -> u64 {
     (summary.last.0 + 1).saturating_sub(summary.start.0)
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod backup;
 mod complete;
 mod dead;
 mod demo;
@@ -60,6 +61,8 @@ fn run(verb: Verb) -> Result {
             Verb::List { common, verb } => list::run(&common, verb).await,
             Verb::Session { common, verb } => session::run(&common, verb).await,
             Verb::Journal { show, verb } => journal::run(&show, verb),
+            Verb::Backup { show, data, out } => backup::backup(&show, &data, &out),
+            Verb::Restore { show, backup, data } => backup::restore(&show, &backup, &data),
             Verb::Completion { shell } => complete::completion(shell),
             Verb::Man { dir } => complete::man(dir.as_deref()),
             Verb::ExitCodes => output::print(&format!("{}\n", exit::PAGE)),

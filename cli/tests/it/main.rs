@@ -5,6 +5,7 @@
     reason = "helpers of tests may panic, and the lint knows only tests"
 )]
 
+mod backup;
 mod bulk;
 mod journal;
 mod operate;
