@@ -48,7 +48,7 @@ mod tasks;
 mod time;
 
 pub use block::block_on;
-pub use net::{Listener, Peer, Stream};
+pub use net::{Listener, Peer, Reserved, Stream};
 pub use outgoing::Outgoing;
 pub use signals::{Signal, Signals};
 pub use tasks::{Task, drive_in_background, spawn, thread, unblock, yield_now};

@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -38,11 +39,21 @@ impl Listener {
     /// `AddrInUse` when somebody listens there, `InvalidInput` when the text has no port, and what
     /// the system says about looking up the name or opening the socket.
     pub async fn bind(address: impl fmt::Display) -> io::Result<Self> {
+        Self::reserve(address).await?.listen()
+    }
+
+    /// Takes an address to listen on later: it is found out whether somebody listens there, and whoever connects is
+    /// refused until [`Reserved::listen`]. For what has to be done before the first client.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bind`](Self::bind).
+    pub async fn reserve(address: impl fmt::Display) -> io::Result<Reserved> {
         let address = address.to_string();
         let mut last = None;
         for candidate in resolve(&address).await? {
-            match listen(candidate) {
-                Ok(tcp) => return Ok(Self { tcp: tcp.into() }),
+            match reserve(candidate) {
+                Ok(socket) => return Ok(Reserved { socket }),
                 Err(error) => last = Some(error),
             }
         }
@@ -77,6 +88,24 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// An address that is taken and not listened on: [`Listener::reserve`].
+#[derive(Debug)]
+pub struct Reserved {
+    socket: OwnedFd,
+}
+
+impl Reserved {
+    /// Listens there.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when another process has reserved the address too and listened first.
+    pub fn listen(self) -> io::Result<Listener> {
+        rustix::net::listen(&self.socket, BACKLOG)?;
+        Ok(Listener { tcp: std::net::TcpListener::from(self.socket).into() })
     }
 }
 
@@ -284,7 +313,7 @@ fn no_address(name: &str) -> io::Error {
 }
 
 /// What `TcpListener::bind` does, except that its backlog is 128.
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn reserve(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -292,6 +321,5 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -50,6 +50,23 @@ fn taken_port_is_in_use() {
 }
 
 #[test]
+fn reserved_address_refuses_until_it_is_listened_on() {
+    block_on(async {
+        let listening = Listener::bind("127.0.0.1:0").await.unwrap();
+        let taken = Listener::reserve(listening.local_addr().unwrap()).await.unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        let address = listening.local_addr().unwrap().to_string();
+        drop(listening);
+        let reserved = Listener::reserve(&address).await.unwrap();
+        let refused = Stream::connect(&address, SOON).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let listener = reserved.listen().unwrap();
+        assert_eq!(listener.local_addr().unwrap().to_string(), address);
+        Stream::connect(&address, SOON).await.unwrap();
+    });
+}
+
+#[test]
 fn address_without_a_port_is_invalid() {
     let error = block_on(Listener::bind("127.0.0.1")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
