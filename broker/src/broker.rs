@@ -12,7 +12,7 @@ use ganger_shared::key::Key;
 use crate::builder::Builder;
 use crate::config::Config;
 use crate::error::BrokerError;
-use crate::journal::JournalThread;
+use crate::journal::{JournalThread, Replayed};
 use crate::keepers;
 use crate::key_file::{self, KeyFileError};
 use crate::listener;
@@ -43,6 +43,7 @@ pub struct Broker {
     addr: Option<SocketAddr>,
     key: Key,
     config: Config,
+    replayed: Option<Replayed>,
     /// Taken when the broker stops.
     port: Option<Task<()>>,
     thread: Option<JournalThread>,
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) door: Door,
     pub(crate) listener: Option<(Listener, SocketAddr)>,
     pub(crate) thread: Option<JournalThread>,
+    pub(crate) replayed: Option<Replayed>,
     pub(crate) key: Key,
     pub(crate) config: Config,
     pub(crate) shortest_bound: Duration,
@@ -72,7 +74,7 @@ impl Broker {
     }
 
     pub(crate) fn run(parts: Parts) -> Self {
-        let Parts { door, listener, thread, key, config, shortest_bound } = parts;
+        let Parts { door, listener, thread, replayed, key, config, shortest_bound } = parts;
         let door = Arc::new(door);
         let engine = || Arc::clone(&door.engine);
         let keepers = vec![
@@ -83,7 +85,7 @@ impl Broker {
         let addr = listener.as_ref().map(|(_, addr)| *addr);
         let port = listener
             .map(|(listener, _)| ganger_rt::spawn(listener::listen(Arc::clone(&door), listener)));
-        Self { door, addr, key, config, port, thread, keepers }
+        Self { door, addr, key, config, replayed, port, thread, keepers }
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -106,6 +108,12 @@ impl Broker {
     #[must_use]
     pub fn key_file(&self) -> Option<&Path> {
         self.config.key_file.as_deref()
+    }
+
+    /// What it has read back from its storage, if it has one.
+    #[must_use]
+    pub const fn replayed(&self) -> Option<Replayed> {
+        self.replayed
     }
 
     /// Reads the key file again. Clients whose session is open stay, whatever their key.

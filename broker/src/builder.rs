@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ganger_machine::Replay;
 use ganger_machine::config::Available;
-use ganger_rt::Listener;
+use ganger_rt::{Listener, Reserved};
 use ganger_shared::Durability;
 use ganger_shared::key::Key;
 
@@ -23,8 +23,8 @@ use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
 use crate::session::Door;
-use crate::storage::disk::Options;
 use crate::storage::disk::files::Directory;
+use crate::storage::disk::{Accept, Options};
 use crate::storage::{DiskStorage, Storage};
 
 /// Told to whoever asks a broker without storage to keep something.
@@ -133,7 +133,9 @@ impl Builder {
             let options =
                 Options { min_free_bytes: config.journal.free_min.0, ..Options::default() };
             let directory = Arc::new(Directory::new(data));
-            Some(Box::new(DiskStorage::on(directory, options)) as Box<dyn Storage>)
+            let accept = if config.journal.any_filesystem { Accept::Any } else { Accept::Trusted };
+            let storage = DiskStorage::on(directory, options).looking_first(accept);
+            Some(Box::new(storage) as Box<dyn Storage>)
         });
         let available = match &storage {
             Some(_) => Available::All,
@@ -146,19 +148,20 @@ impl Builder {
             (None, None) => vec![Key::generate()?],
         };
         config.limits.connections_max = connections_max(config.limits.connections_max);
-        let listener = match door {
+        // Whose port it is shows at once; who connects before all is read back is refused.
+        let reserved = match door {
             DoorKind::PipesOnly => None,
-            DoorKind::Port => Some(listen(&config.listen).await?),
+            DoorKind::Port => Some(reserve(&config.listen).await?),
         };
         let clock = Clock::start();
         let mut replay = Replay::new(config.machine(available), clock.started());
-        let (journal, thread) = match storage {
-            None => (None, None),
+        let (journal, thread, replayed) = match storage {
+            None => (None, None, None),
             Some(storage) => {
                 let limits = journal::Limits { compact_after: config.journal.compact_after.0 };
-                let (journal, thread) =
+                let (journal, thread, replayed) =
                     Journal::start(storage, limits, |seq, event| replay.take(seq, event)).await?;
-                (Some(journal), Some(thread))
+                (Some(journal), Some(thread), Some(replayed))
             }
         };
         let bounds = bounds(&config);
@@ -178,7 +181,12 @@ impl Builder {
             refusals: LogQuota::new(),
         };
         let shortest_bound = bounds.write_stall.min(bounds.silence);
-        Ok(Broker::run(Parts { door, listener, thread, key, config, shortest_bound }))
+        let listener = match reserved {
+            None => None,
+            Some(reserved) => Some(listen(reserved, &config.listen)?),
+        };
+        let parts = Parts { door, listener, thread, replayed, key, config, shortest_bound };
+        Ok(Broker::run(parts))
     }
 }
 
@@ -212,9 +220,14 @@ fn connections_max(wished: usize) -> usize {
     wished.min(possible)
 }
 
-async fn listen(address: &str) -> Result<(Listener, SocketAddr), StartError> {
+async fn reserve(address: &str) -> Result<Reserved, StartError> {
     let failed = |source| StartError::Listen { address: address.to_owned(), source };
-    let listener = Listener::bind(address).await.map_err(failed)?;
+    Listener::reserve(address).await.map_err(failed)
+}
+
+fn listen(reserved: Reserved, address: &str) -> Result<(Listener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address: address.to_owned(), source };
+    let listener = reserved.listen().map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

@@ -20,7 +20,7 @@ use ganger_rt::{Signal, Signals};
 use ganger_shared::Durability;
 
 use crate::config::{self, Config, Flags, Loaded};
-use crate::{Broker, BrokerError, StartError};
+use crate::{Broker, BrokerError, Replayed, StartError};
 use crate::{folders, key_file};
 
 /// What the command line says. Each has a variable of the environment too, which it wins over.
@@ -115,6 +115,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let broker = Broker::builder().config(config).start().await.map_err(Failure::Start)?;
     let key_file = broker.key_file().unwrap_or_else(|| Path::new("nowhere")).display();
     let line = format!("ganger-broker listening on {}, key in {key_file}\n", broker.addr());
+    if let Some(Replayed { records, bytes, took, flush_time }) = broker.replayed() {
+        let seconds = took.as_secs_f64();
+        let flush_us =
+            flush_time.map_or_else(|| "?".to_owned(), |time| time.as_micros().to_string());
+        log::info!(records, bytes, seconds, flush_us:%; "journal read back");
+    }
     log::info!(address:% = broker.addr(), version = env!("CARGO_PKG_VERSION"); "started");
     print(&line).map_err(Failure::System)?;
     loop {

@@ -68,6 +68,8 @@ pub struct JournalConfig {
     pub free_min: Size,
     /// Up to here the journal grows before what is of no more use is dropped from it.
     pub compact_after: Size,
+    /// Keeps it also where it cannot survive: in memory, or on a network's file system.
+    pub any_filesystem: bool,
 }
 
 /// Bounds of the broker as a whole and of each connection.
@@ -186,7 +188,7 @@ impl Default for Config {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { free_min: Size(1 << 30), compact_after: Size(256 * MIB) }
+        Self { free_min: Size(1 << 30), compact_after: Size(256 * MIB), any_filesystem: false }
     }
 }
 

@@ -98,6 +98,10 @@ impl StartError {
             Self::Storage(StorageError::InUse { .. }) => {
                 "stop the other broker, or name another folder with --data"
             }
+            Self::Storage(StorageError::Untrusted { .. }) => {
+                "name a folder on a disk of this machine with --data, or say any_filesystem = true \
+                 under [journal] in the configuration to take the risk"
+            }
             Self::Storage(StorageError::Unsupported { .. }) => {
                 "start the newer version that has made it, or name another folder with --data"
             }

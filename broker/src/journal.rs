@@ -61,6 +61,19 @@ const LOW_BYTES: u64 = 16 << 20;
 /// How often to look for more room where there is little.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What a start has read back from the storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// From the first look at the storage until it takes records.
+    pub took: Duration,
+    /// See [`Storage::flush_time`].
+    pub flush_time: Option<Duration>,
+}
+
 /// What an operator decides about the journal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -125,7 +138,7 @@ impl Journal {
         storage: Box<dyn Storage>,
         limits: Limits,
         mut apply: impl FnMut(Seq, Event),
-    ) -> Result<(Self, JournalThread), StartError> {
+    ) -> Result<(Self, JournalThread, Replayed), StartError> {
         let (entries, entries_there) = async_channel::bounded(WAITING_MAX);
         let (replayed_there, replayed) = async_channel::bounded(4);
         let progress = Arc::new(Progress::default());
@@ -139,18 +152,18 @@ impl Journal {
         };
         let thread = ganger_rt::thread("journal", move || writer.run(&replayed_there))
             .map_err(StartError::Thread)?;
-        let last = loop {
+        let (last, summary) = loop {
             match replayed.recv().await {
-                Ok(Replayed::Events(events)) => {
+                Ok(Replay::Events(events)) => {
                     events.into_iter().for_each(|(seq, event)| apply(seq, event));
                 }
-                Ok(Replayed::All(last)) => break last?,
+                Ok(Replay::All(last)) => break last?,
                 Err(RecvError) => {
                     return Err(StartError::Thread(std::io::Error::other("it panicked")));
                 }
             }
         };
-        Ok((Self { entries, progress, last }, JournalThread(thread)))
+        Ok((Self { entries, progress, last }, JournalThread(thread), summary))
     }
 
     /// What the thread reports.
@@ -230,9 +243,9 @@ impl Journal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed;
 
-enum Replayed {
+enum Replay {
     Events(Vec<(Seq, Event)>),
-    All(Result<Seq, StorageError>),
+    All(Result<(Seq, Replayed), StorageError>),
 }
 
 /// The thread's own.
@@ -283,27 +296,31 @@ impl LogSize {
 }
 
 impl Writer {
-    fn run(mut self, starter: &Sender<Replayed>) {
+    fn run(mut self, starter: &Sender<Replay>) {
         let replayed = self.replay(starter);
         let started = replayed.as_ref().ok().copied();
         // If nobody listens any more, the broker was given up while it started.
-        let listened = starter.send_blocking(Replayed::All(replayed)).is_ok();
+        let listened = starter.send_blocking(Replay::All(replayed)).is_ok();
         starter.close();
-        let Some(last) = started.filter(|_| listened) else { return };
+        let Some((last, _)) = started.filter(|_| listened) else { return };
         if let Err(error) = self.write(last) {
             self.progress.fail(BrokerError::Storage(error));
         }
     }
 
-    fn replay(&mut self, starter: &Sender<Replayed>) -> Result<Seq, StorageError> {
+    fn replay(&mut self, starter: &Sender<Replay>) -> Result<(Seq, Replayed), StorageError> {
+        let begun = Instant::now();
+        let mut summary = Replayed::default();
         let mut batch = Vec::new();
         let send = |batch: &mut Vec<(Seq, Event)>| {
             // A starter that is gone is noticed at the end of the replay.
-            let _ = starter.send_blocking(Replayed::Events(std::mem::take(batch)));
+            let _ = starter.send_blocking(Replay::Events(std::mem::take(batch)));
         };
         let last = self.storage.replay(&mut |record| {
             let events = storage::events(&record)?;
             self.log.add(&events, record.body.len());
+            summary.records += 1;
+            summary.bytes += record.body.len() as u64;
             batch.extend(events.into_iter().map(|event| (record.seq, event)));
             if batch.len() >= REPLAY_BATCH {
                 send(&mut batch);
@@ -311,7 +328,9 @@ impl Writer {
             Ok(())
         })?;
         send(&mut batch);
-        Ok(last)
+        summary.took = begun.elapsed();
+        summary.flush_time = self.storage.flush_time();
+        Ok((last, summary))
     }
 
     /// Writes until the engine has dropped its end, and then what is left.

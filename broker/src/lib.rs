@@ -34,4 +34,5 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use config::Config;
 pub use error::{BrokerError, StartError};
+pub use journal::Replayed;
 pub use key_file::KeyFileError;

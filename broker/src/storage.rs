@@ -5,6 +5,7 @@
 //! the calls block, and the journal thread makes all of them.
 
 use std::io;
+use std::time::Duration;
 
 pub use ganger_machine::{Event, Seq};
 
@@ -81,6 +82,14 @@ pub enum StorageError {
         /// Which storage.
         place: String,
         /// What this program does not know.
+        reason: String,
+    },
+    /// The storage is where it cannot keep what it promises.
+    #[error("{place} is on {reason}")]
+    Untrusted {
+        /// Which storage.
+        place: String,
+        /// Where that is, and what is wrong with it.
         reason: String,
     },
     /// The system refused.
@@ -161,5 +170,11 @@ pub trait Storage: Send + 'static {
     /// of space. A storage that was full looks here whether it still is.
     fn room(&mut self) -> Room {
         Room::UNLIMITED
+    }
+
+    /// How long it took to make one small write durable, half of the times, where that was measured
+    /// before the replay.
+    fn flush_time(&self) -> Option<Duration> {
+        None
     }
 }

@@ -58,7 +58,10 @@ fn refused(error: StorageError, source: &Path) -> Failure {
         StorageError::Io { source, .. } if source.kind() == ErrorKind::DirectoryNotEmpty => {
             "name a folder that is not there yet".to_owned()
         }
-        StorageError::Fenced | StorageError::Unsupported { .. } | StorageError::Io { .. } => {
+        StorageError::Fenced
+        | StorageError::Unsupported { .. }
+        | StorageError::Untrusted { .. }
+        | StorageError::Io { .. } => {
             return failure(error);
         }
     };

@@ -131,6 +131,7 @@ pub(crate) fn failure(error: StorageError) -> Failure {
         }
         StorageError::Damaged { .. }
         | StorageError::Unsupported { .. }
+        | StorageError::Untrusted { .. }
         | StorageError::Io { .. } => exit::FAILED,
     };
     Failure::new(code, ganger_worker::error::sentence(&error))

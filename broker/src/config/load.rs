@@ -176,6 +176,14 @@ impl Loaded {
             config.durability = parse_durability(&value)
                 .map_err(|reason| ConfigError::Variable { name, value, reason })?;
         }
+        if let Some(value) = take("GANGER_ANY_FILESYSTEM", "journal.any_filesystem") {
+            let name = "GANGER_ANY_FILESYSTEM";
+            let value = text(name, value)?;
+            config.journal.any_filesystem = value.parse().map_err(|_| {
+                let reason = "it must be true or false".to_owned();
+                ConfigError::Variable { name, value, reason }
+            })?;
+        }
         Ok(())
     }
 

@@ -237,11 +237,7 @@ fn journal_without_a_place_is_refused() {
 fn acknowledged_job_outlives_a_killed_daemon() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
-    let start = || {
-        let mut command = daemon(home.path());
-        command.args(["--listen", "127.0.0.1:0", "--durability", "strict", "--data"]).arg(&data);
-        command
-    };
+    let start = || keeper(home.path(), &data);
     let first = Daemon::start(&mut start());
     run(async {
         let mut client = Client::tcp(&first.address(), &first.key()).await;
@@ -266,6 +262,60 @@ fn acknowledged_job_outlives_a_killed_daemon() {
     });
     second.signal(Signal::TERM);
     assert_eq!(second.end().0, Some(0));
+}
+
+/// A daemon that keeps a journal in `data`, whatever keeps the test's folders.
+fn keeper(home: &Path, data: &Path) -> Command {
+    let mut command = daemon(home);
+    command.args(["--listen", "127.0.0.1:0", "--durability", "strict", "--data"]).arg(data);
+    command.env("GANGER_ANY_FILESYSTEM", "true");
+    command
+}
+
+#[test]
+fn start_says_what_was_read_back_and_how_fast_the_disk_is() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    for records in ["records=0 ", "records="] {
+        let daemon = Daemon::start(keeper(home.path(), &data).env("GANGER_LOG", "info"));
+        run(async {
+            let mut client = Client::tcp(&daemon.address(), &daemon.key()).await;
+            client.submit("mail", &[b"1"]).await.unwrap();
+        });
+        daemon.signal(Signal::TERM);
+        let (code, log) = daemon.end();
+        let line = log.lines().find(|line| line.contains("journal read back")).expect(&log);
+        assert!(line.contains(records) && !line.contains("flush_us=?"), "{line}");
+        assert_eq!(code, Some(0));
+        assert!(!data.join("probe").exists());
+    }
+}
+
+#[test]
+fn file_system_in_memory_is_refused_unless_it_is_accepted() {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        return;
+    }
+    let folder = tempfile::tempdir_in(memory).unwrap();
+    let data = folder.path().join("data");
+    let (told, _) = refusal(keeper(folder.path(), &data).env_remove("GANGER_ANY_FILESYSTEM"));
+    let expected = format!(
+        "error: cannot read the journal back: {} is on tmpfs, which is memory: all of it is gone with \
+         the power\n\
+         try: name a folder on a disk of this machine with --data, or say any_filesystem = true under \
+         [journal] in the configuration to take the risk\n",
+        data.display()
+    );
+    assert_eq!(told, expected);
+    assert!(!data.exists());
+
+    let daemon = Daemon::start(&mut keeper(folder.path(), &data));
+    daemon.signal(Signal::TERM);
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("accepted as configured, which is memory"), "{log}");
+    assert!(log.contains("this disk may report flushes it has not done"), "{log}");
 }
 
 #[test]

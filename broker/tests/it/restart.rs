@@ -2,6 +2,7 @@
 //! broker.
 
 use std::io;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -379,6 +380,77 @@ fn damaged_record_stops_the_start_and_is_named() {
             panic!("{started:?}")
         };
         assert_eq!(place, "record 1");
+    });
+}
+
+/// A storage whose replay says that it has begun, and goes on when it may.
+struct Slow {
+    inner: MemoryStorage,
+    begun: async_channel::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Storage for Slow {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.begun.send_blocking(()).unwrap();
+        self.go_on.recv().unwrap();
+        self.inner.replay(visit)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        self.inner.append(records, until)
+    }
+
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.inner.compact(from)
+    }
+}
+
+#[test]
+fn whoever_connects_before_all_is_read_back_is_refused() {
+    run(async {
+        let (begun, has_begun) = async_channel::bounded(1);
+        let (permit, go_on) = mpsc::channel();
+        let storage = Slow { inner: MemoryStorage::default(), begun, go_on };
+        // A port that was free a moment ago.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let builder = Broker::builder().config(strict()).listen(free.to_string());
+        let starting = ganger_rt::spawn(builder.storage(storage).start());
+        has_begun.recv().await.unwrap();
+        let refused = TcpStream::connect(free).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        permit.send(()).unwrap();
+        let broker = starting.await.unwrap();
+        Client::tcp(&broker.addr().to_string(), broker.key()).await.is_served().await;
+    });
+}
+
+#[test]
+fn port_that_is_taken_is_found_before_the_storage_is_touched() {
+    run(async {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (begun, has_begun) = async_channel::bounded(1);
+        let storage = Slow { inner: MemoryStorage::default(), begun, go_on: mpsc::channel().1 };
+        let builder = Broker::builder().listen(taken.local_addr().unwrap().to_string());
+        let started = builder.storage(storage).start().await;
+        assert!(matches!(started, Err(StartError::Listen { .. })), "{started:?}");
+        assert!(has_begun.try_recv().is_err());
+    });
+}
+
+#[test]
+fn start_says_what_it_has_read_back() {
+    run(async {
+        let storage = MemoryStorage::default();
+        let broker = start(storage.clone()).await;
+        assert_eq!(broker.replayed().unwrap().records, 0);
+        Client::open(&broker).await.submit("mail", &[b"1"]).await.unwrap();
+        broker.stop().await.unwrap();
+        let replayed = start(storage).await.replayed().unwrap();
+        assert!(replayed.records > 0 && replayed.bytes > replayed.records);
     });
 }
 

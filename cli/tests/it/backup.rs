@@ -17,7 +17,9 @@ fn copy(verb: &str, from: &Path, to: &Path) -> Done {
 
 fn config(data: &Path) -> String {
     let data = data.display().to_string();
-    format!("data = {data:?}\ndurability = \"strict\"\n[journal]\ncompact_after = \"64KiB\"\n")
+    format!(
+        "data = {data:?}\ndurability = \"strict\"\n[journal]\nany_filesystem = true\ncompact_after = \"64KiB\"\n"
+    )
 }
 
 #[test]

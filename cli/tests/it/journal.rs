@@ -18,7 +18,8 @@ fn journal(verb: &str, paths: &[&Path]) -> Done {
 fn abandoned() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let config = format!("data = {:?}", data.display().to_string());
+    let config =
+        format!("data = {:?}\n[journal]\nany_filesystem = true\n", data.display().to_string());
     let broker = Broker::start_with(&config);
     broker.run_with("submit --queue q --each-line", "a\nb\nc\n").ok();
     let held = journal("stat", &[&data]);

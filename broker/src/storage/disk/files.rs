@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 
+pub use super::probe::FileSystem;
+
 /// Text of a lock file that is read, at most: a process id.
 const HOLDER_BYTES_MAX: u64 = 64;
 
@@ -80,6 +82,15 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     ///
     /// What the system says.
     fn sync(&self) -> io::Result<()>;
+
+    /// What keeps the directory, or would keep it where it is yet to be made.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn file_system(&self) -> io::Result<FileSystem> {
+        Ok(FileSystem::Local)
+    }
 
     /// Bytes that can still be allocated.
     ///
@@ -275,6 +286,13 @@ impl Files for Directory {
 
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.0)?.sync_all()
+    }
+
+    fn file_system(&self) -> io::Result<FileSystem> {
+        let path = std::path::absolute(&self.0)?;
+        let there = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
+        let magic = rustix::fs::statfs(there)?.f_type & 0xffff_ffff;
+        Ok(u32::try_from(magic).map_or(FileSystem::Local, FileSystem::of_magic))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
