@@ -6,7 +6,17 @@
 //! | --- | --- |
 //! | standard output | one line once it serves: `ganger-broker listening on ADDRESS, key in PATH`, where ADDRESS has the port that was chosen; or the configuration, for `--print-config` |
 //! | standard error | the log (`GANGER_LOG`, default `info`), and why it did not start |
-//! | exit code | 0 after SIGTERM or SIGINT, 1 if it could not start or go on, 2 if the configuration cannot be understood |
+//! | exit code | 0 after SIGTERM or SIGINT; otherwise as below |
+//!
+//! | code | why it did not start or go on | what helps |
+//! | --- | --- | --- |
+//! | 1 | what has no code of its own: the address, the key, a setting, a panic | the message says |
+//! | 2 | the command line or the configuration cannot be understood | the message names the place |
+//! | 65 | the journal is damaged; the last line of standard error is `damage: file=… bytes=… records=…`, as far as each is known | a backup, or `ganger journal salvage` |
+//! | 73 | the folder of the journal cannot be made or written | its permissions, or another one |
+//! | 74 | the disk refused to read or write the journal, at the start or later | the disk; what was acknowledged is there |
+//! | 75 | another process has the journal | try again when it has ended |
+//! | 78 | the folder is of a later version, or where a journal cannot survive | that version; another folder |
 
 use std::env;
 use std::error::Error;
@@ -20,6 +30,7 @@ use ganger_rt::{Signal, Signals};
 use ganger_shared::Durability;
 
 use crate::config::{self, Config, Flags, Loaded};
+use crate::storage::Extent;
 use crate::{Broker, BrokerError, Replayed, StartError};
 use crate::{folders, key_file};
 
@@ -97,8 +108,12 @@ pub fn run(args: Args) -> ExitCode {
     raise_file_limit(&loaded.config);
     match ganger_rt::block_on(serve(loaded.config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Start(error)) => complain(&error, error.advice(), 1),
-        Err(Failure::Broker(error)) => complain(&error, None, 1),
+        Err(Failure::Start(error)) => {
+            let code = complain(&error, error.advice(), error.exit_code());
+            report(error.extent());
+            code
+        }
+        Err(Failure::Broker(error)) => complain(&error, None, error.exit_code()),
         Err(Failure::System(error)) => complain(&error, None, 1),
     }
 }
@@ -163,6 +178,14 @@ fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Which part of the journal is damaged, for programs.
+#[expect(clippy::print_stderr, reason = "this is what a supervisor reads")]
+fn report(extent: Option<&Extent>) {
+    if let Some(extent) = extent {
+        eprintln!("damage: {extent}");
+    }
 }
 
 /// One sentence with its causes, and what to try.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ganger_shared::{Durability, Name, Rejection};
 
 use crate::key_file::KeyFileError;
-use crate::storage::StorageError;
+use crate::storage::{Extent, StorageError};
 
 /// Why a broker did not start. Nothing is left behind but, at most, a key file.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,73 @@ pub enum StartError {
     Random(#[from] getrandom::Error),
 }
 
+/// What the daemon exits with where it is no 1, by the names of sysexits(3).
+mod exit {
+    pub(super) const FAILED: u8 = 1;
+    /// EX_DATAERR: the journal is damaged.
+    pub(super) const DAMAGED: u8 = 65;
+    /// EX_CANTCREAT: there can be no journal in that folder.
+    pub(super) const CANNOT_MAKE: u8 = 73;
+    /// EX_IOERR: the disk refuses.
+    pub(super) const IO: u8 = 74;
+    /// EX_TEMPFAIL: somebody else has the journal; later it may be free.
+    pub(super) const IN_USE: u8 = 75;
+    /// EX_CONFIG: that folder is none for this program.
+    pub(super) const CONFIGURED: u8 = 78;
+}
+
+impl StorageError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Damaged { .. } => exit::DAMAGED,
+            Self::InUse { .. } | Self::Fenced => exit::IN_USE,
+            Self::Unsupported { .. } | Self::Untrusted { .. } => exit::CONFIGURED,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => exit::CANNOT_MAKE,
+                _ => exit::IO,
+            },
+        }
+    }
+
+    /// Which part of the journal is damaged, if that is what it is.
+    const fn extent(&self) -> Option<&Extent> {
+        match self {
+            Self::Damaged { extent, .. } => Some(extent),
+            Self::InUse { .. }
+            | Self::Fenced
+            | Self::Unsupported { .. }
+            | Self::Untrusted { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+}
+
 impl StartError {
+    /// What the daemon exits with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Storage(error) => error.exit_code(),
+            Self::Listen { .. }
+            | Self::Key(_)
+            | Self::NoKey { .. }
+            | Self::Durability { .. }
+            | Self::Queue { .. }
+            | Self::Settings(_)
+            | Self::Thread(_)
+            | Self::Random(_) => exit::FAILED,
+        }
+    }
+
+    /// Which part of the journal is damaged, if that is why.
+    pub(crate) fn extent(&self) -> Option<&Extent> {
+        match self {
+            Self::Storage(error) => error.extent(),
+            _ => None,
+        }
+    }
+
     /// What a person at the command line can try, where there is something.
     pub(crate) fn advice(&self) -> Option<String> {
         let advice = match self {
@@ -128,4 +194,16 @@ pub enum BrokerError {
     /// A bug: the machine or the storage panicked, and what the broker holds is of no more use.
     #[error("the broker has panicked; the message is above this one")]
     Panicked,
+}
+
+impl BrokerError {
+    /// What the daemon exits with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            // It was written before, so nothing is wrong with where it is.
+            Self::Storage(StorageError::Io { .. }) => exit::IO,
+            Self::Storage(error) => error.exit_code(),
+            Self::Panicked => exit::FAILED,
+        }
+    }
 }

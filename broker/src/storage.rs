@@ -5,6 +5,7 @@
 //! the calls block, and the journal thread makes all of them.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 pub use ganger_machine::{Event, Seq};
@@ -34,6 +35,10 @@ pub fn events(record: &Record<'_>) -> Result<Vec<Event>, StorageError> {
     postcard::from_bytes(record.body).map_err(|error| StorageError::Damaged {
         place: format!("record {}", record.seq),
         reason: format!("it is no list of events: {error}"),
+        extent: Box::new(Extent {
+            records: Some((record.seq, Some(record.seq))),
+            ..Extent::default()
+        }),
     })
 }
 
@@ -107,7 +112,37 @@ pub enum StorageError {
         place: String,
         /// What is wrong with it.
         reason: String,
+        /// The same place, for programs.
+        extent: Box<Extent>,
     },
+}
+
+/// Which part of a storage is damaged, as far as is known.
+///
+/// Shown as `file=/data/seg-0000000001 bytes=4096-8191 records=7-9`: the first and the last of each,
+/// without the last one where nobody knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The file.
+    pub file: Option<String>,
+    /// Bytes of the file.
+    pub bytes: Option<Range<u64>>,
+    /// Positions of the first and the last record that are lost or cannot be read.
+    pub records: Option<(Seq, Option<Seq>)>,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.file.as_ref().map(|file| format!("file={file}")));
+        let bytes = self.bytes.as_ref().filter(|bytes| !bytes.is_empty());
+        parts.extend(bytes.map(|bytes| format!("bytes={}-{}", bytes.start, bytes.end - 1)));
+        parts.extend(self.records.map(|(first, last)| {
+            let last = last.map_or_else(String::new, |last| last.to_string());
+            format!("records={first}-{last}")
+        }));
+        f.write_str(&parts.join(" "))
+    }
 }
 
 /// A journal of records that outlives the broker.

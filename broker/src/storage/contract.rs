@@ -138,7 +138,11 @@ fn error_of_the_visitor_ends_the_replay<S: Storage>(open: &mut impl FnMut() -> S
     let mut seen = 0;
     let replayed = open().replay(&mut |record| {
         seen += 1;
-        Err(StorageError::Damaged { place: record.seq.to_string(), reason: "a test".to_owned() })
+        Err(StorageError::Damaged {
+            place: record.seq.to_string(),
+            reason: "a test".to_owned(),
+            extent: Box::default(),
+        })
     });
     assert!(matches!(replayed, Err(StorageError::Damaged { place, .. }) if place == "1"));
     assert_eq!(seen, 1, "the replay went on after an error");

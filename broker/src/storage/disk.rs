@@ -19,6 +19,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use self::index::{Index, Spot};
 use self::progress::Progress;
 use self::recovery::Log;
 use self::writer::Writer;
-use super::{Record, Room, Seq, Storage, StorageError, Until};
+use super::{Extent, Record, Room, Seq, Storage, StorageError, Until};
 
 mod backup;
 pub mod files;
@@ -291,12 +292,31 @@ fn failed(doing: impl Into<String>, source: io::Error) -> StorageError {
     StorageError::Io { doing: doing.into(), source }
 }
 
+/// Damage of a whole file, or of nobody knows how much of it.
 fn damaged(place: impl Into<String>, reason: impl Into<String>) -> StorageError {
-    StorageError::Damaged { place: place.into(), reason: reason.into() }
+    let place = place.into();
+    let extent = Extent { file: Some(place.clone()), ..Extent::default() };
+    StorageError::Damaged { place, reason: reason.into(), extent: Box::new(extent) }
+}
+
+/// Damage of some bytes of a file, and of the records that they are known to have held.
+fn damaged_bytes(
+    file: &str,
+    bytes: Range<u64>,
+    records: Option<(Seq, Option<Seq>)>,
+    reason: impl Into<String>,
+) -> StorageError {
+    let place = format!("{file}, bytes {} to {}", bytes.start, bytes.end);
+    let extent = Extent { file: Some(file.to_owned()), bytes: Some(bytes), records };
+    StorageError::Damaged { place, reason: reason.into(), extent: Box::new(extent) }
 }
 
 fn misplaced(seq: Seq, last: Seq) -> StorageError {
-    damaged(format!("position {seq}"), format!("the last position is {last}"))
+    StorageError::Damaged {
+        place: format!("position {seq}"),
+        reason: format!("the last position is {last}"),
+        extent: Box::default(),
+    }
 }
 
 #[cfg(test)]

@@ -120,6 +120,7 @@ fn misplaced(seq: Seq, last: Seq) -> StorageError {
     StorageError::Damaged {
         place: format!("position {seq}"),
         reason: format!("the last position is {last}"),
+        extent: Box::default(),
     }
 }
 

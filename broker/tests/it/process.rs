@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -250,7 +250,7 @@ fn acknowledged_job_outlives_a_killed_daemon() {
         data.display(),
         first.child.id()
     );
-    assert_eq!((told, code), (expected, Some(1)));
+    assert_eq!((told, code), (expected, Some(75)));
     first.signal(Signal::KILL);
     first.end();
 
@@ -299,7 +299,7 @@ fn file_system_in_memory_is_refused_unless_it_is_accepted() {
     }
     let folder = tempfile::tempdir_in(memory).unwrap();
     let data = folder.path().join("data");
-    let (told, _) = refusal(keeper(folder.path(), &data).env_remove("GANGER_ANY_FILESYSTEM"));
+    let refused = refusal(keeper(folder.path(), &data).env_remove("GANGER_ANY_FILESYSTEM"));
     let expected = format!(
         "error: cannot read the journal back: {} is on tmpfs, which is memory: all of it is gone with \
          the power\n\
@@ -307,7 +307,7 @@ fn file_system_in_memory_is_refused_unless_it_is_accepted() {
          [journal] in the configuration to take the risk\n",
         data.display()
     );
-    assert_eq!(told, expected);
+    assert_eq!(refused, (expected, Some(78)));
     assert!(!data.exists());
 
     let daemon = Daemon::start(&mut keeper(folder.path(), &data));
@@ -316,6 +316,104 @@ fn file_system_in_memory_is_refused_unless_it_is_accepted() {
     assert_eq!(code, Some(0));
     assert!(log.contains("accepted as configured, which is memory"), "{log}");
     assert!(log.contains("this disk may report flushes it has not done"), "{log}");
+}
+
+/// A journal with one job, of a daemon that has ended.
+fn journal_with_a_job(home: &Path, data: &Path) {
+    let daemon = Daemon::start(&mut keeper(home, data));
+    run(async {
+        let mut client = Client::tcp(&daemon.address(), &daemon.key()).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+    });
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}
+
+#[test]
+fn damaged_journal_is_refused_with_65_and_a_line_for_programs() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    journal_with_a_job(home.path(), &data);
+    let segment = data.join("seg-0000000001");
+    let file = fs::File::options().write(true).open(&segment).unwrap();
+    // In the first frame of records, behind its header.
+    file.write_all_at(b"X", 4096 + 200).unwrap();
+    let (told, code) = refusal(&mut keeper(home.path(), &data));
+    assert_eq!(code, Some(65), "{told}");
+    let segment = segment.display();
+    assert!(told.contains(&format!("is damaged at {segment}, bytes 4096 to ")), "{told}");
+    assert!(told.contains("\ntry: keep a copy of the folder"), "{told}");
+    let last = told.lines().last().unwrap();
+    let wanted = format!("damage: file={segment} bytes=4096-8191 records=1-");
+    assert!(last.starts_with(&wanted), "{told}");
+
+    fs::remove_file(data.join("FORMAT")).unwrap();
+    let (told, code) = refusal(&mut keeper(home.path(), &data));
+    assert_eq!(code, Some(65), "{told}");
+    let wanted = format!("\ndamage: file={}\n", data.join("FORMAT").display());
+    assert!(told.ends_with(&wanted), "{told}");
+}
+
+#[test]
+fn folder_that_cannot_be_made_is_refused_with_73() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (told, code) = refusal(&mut keeper(home.path(), &file.join("data")));
+    assert_eq!(code, Some(73), "{told}");
+    assert!(told.contains(&file.join("data").display().to_string()), "{told}");
+}
+
+#[test]
+fn journal_that_cannot_be_read_is_refused_with_74() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir_all(data.join("FORMAT")).unwrap();
+    let (told, code) = refusal(&mut keeper(home.path(), &data));
+    assert_eq!(code, Some(74), "{told}");
+    let wanted = format!("cannot read {}: ", data.join("FORMAT").display());
+    assert!(told.contains(&wanted), "{told}");
+}
+
+#[test]
+fn journal_that_cannot_be_written_any_more_ends_the_daemon_with_74() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let daemon = Daemon::start(&mut keeper(home.path(), &data));
+    run(async {
+        let mut client = Client::tcp(&daemon.address(), &daemon.key()).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        // Whatever is to be made or looked at in there fails from here on.
+        fs::remove_dir_all(&data).unwrap();
+        let payload = vec![0; 8 << 20];
+        for _ in 0..20 {
+            let (_, submit) = client.submission("mail", &[&payload]);
+            client.say(&submit).await;
+        }
+        // Accepted for what fitted, then nothing.
+        while client.raw.hear::<Response>().await.is_some() {}
+    });
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(74), "{log}");
+    assert!(log.contains("error: the journal cannot be written: "), "{log}");
+}
+
+#[test]
+fn journal_of_a_later_version_is_refused_with_78() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    journal_with_a_job(home.path(), &data);
+    let path = data.join("FORMAT");
+    let mut format = fs::read(&path).unwrap();
+    for copy in format.chunks_mut(4096) {
+        copy[8] = 9;
+        let hash = blake3::hash(&copy[..4064]);
+        copy[4064..].copy_from_slice(hash.as_bytes());
+    }
+    fs::write(&path, format).unwrap();
+    let (told, code) = refusal(&mut keeper(home.path(), &data));
+    assert_eq!(code, Some(78), "{told}");
+    assert!(told.contains("its format is 9.0, known is 1"), "{told}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::storage::{Record, Seq, StorageError};
+use crate::storage::{Extent, Record, Seq, StorageError};
 
 use super::damaged;
 use super::files::Files;
@@ -97,10 +97,12 @@ impl Log {
             let number = oldest.previous;
             if numbers.binary_search(&number).is_err() {
                 let place = files.place(&segment::name(number));
-                let reason = format!("the segment with records {} to {} is missing", end.start, {
-                    Seq(first.0.saturating_sub(1))
-                });
-                return Err(damaged(place, reason));
+                let before = Seq(first.0.saturating_sub(1));
+                let reason =
+                    format!("the segment with records {} to {before} is missing", end.start);
+                let records = Some((end.start, Some(before)));
+                let extent = Extent { file: Some(place.clone()), records, ..Extent::default() };
+                return Err(StorageError::Damaged { place, reason, extent: Box::new(extent) });
             }
             let (newer, segment) = (oldest, Segment::open(files, store, number)?);
             (oldest, first) = (segment.head, segment.header.first);

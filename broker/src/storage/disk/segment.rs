@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::storage::{Seq, StorageError};
+use crate::storage::{Extent, Seq, StorageError};
 
 use super::files::{File, Files};
 use super::format::Store;
@@ -12,7 +12,7 @@ use super::frame::{
     self, BLOCK_BYTES, BODY_BYTES_MAX, HEADER_BYTES, Header, Kind, Records, SECTOR_BYTES,
     SegmentKey, Tag,
 };
-use super::{damaged, failed};
+use super::{damaged, damaged_bytes, failed};
 
 const PREFIX: &str = "seg-";
 
@@ -173,8 +173,8 @@ impl Segment {
     ) -> Result<Self, StorageError> {
         let mut segment = Self::open_headless(files, store, number)?;
         let size = segment.size_bytes;
-        let place = format!("{}, bytes 0 to 4096", segment.place);
-        let bad = |reason: &str| damaged(place.clone(), reason);
+        let place = segment.place.clone();
+        let bad = |reason: &str| damaged_bytes(&place, 0..BLOCK, None, reason);
         let found = segment.frame_here(0, size / BLOCK);
         let found = found.map_err(|error| failed(format!("read {}", segment.place), error))?;
         let header = match found {
@@ -256,7 +256,12 @@ impl Segment {
             }
             None | Some(_) => "it has another length than its head says",
         };
-        Err(damaged(format!("{}, {} bytes", self.place, self.size_bytes), reason))
+        let extent = Extent { file: Some(self.place.clone()), ..Extent::default() };
+        Err(StorageError::Damaged {
+            place: format!("{}, {} bytes", self.place, self.size_bytes),
+            reason: reason.to_owned(),
+            extent: Box::new(extent),
+        })
     }
 
     /// The frame at a block, if it is good and follows on from `link`. Its body is then
@@ -372,16 +377,17 @@ impl Segment {
             }
             let later = Header::read(bytes, &self.key).filter(|header| header.block == at);
             if let Some(later) = later.filter(|header| header.durable >= missing) {
-                let place = format!("{}, bytes {} to {}", self.place, block * BLOCK, at * BLOCK);
-                let lost = if later.first > link.next {
-                    format!("records {} to {}", link.next, Seq(later.first.0 - 1))
-                } else {
-                    "no record".to_owned()
-                };
+                let lost = (later.first > link.next).then(|| Seq(later.first.0 - 1));
+                let told = lost.map_or_else(
+                    || "no record".to_owned(),
+                    |last| format!("records {} to {last}", link.next),
+                );
                 let reason = fault.reason();
                 let reason =
-                    format!("{reason}; frame {missing} with {lost} was durable and is lost");
-                return Err(damaged(place, reason));
+                    format!("{reason}; frame {missing} with {told} was durable and is lost");
+                let records = lost.map(|last| (link.next, Some(last)));
+                let bytes = block * BLOCK..at * BLOCK;
+                return Err(damaged_bytes(&self.place, bytes, records, reason));
             }
         }
         match fault {
@@ -392,10 +398,10 @@ impl Segment {
 
     /// Damage from one block up to another, where there should be the next frame.
     pub(super) fn lost(&self, block: u64, end: u64, link: &Link, reason: &str) -> StorageError {
-        let end = end.max(block + 1) * BLOCK;
-        let place = format!("{}, bytes {} to {end}", self.place, block * BLOCK);
+        let bytes = block * BLOCK..end.max(block + 1) * BLOCK;
         let frame = link.number.saturating_add(1);
-        damaged(place, format!("{reason}; frame {frame} with records from {} is lost", link.next))
+        let reason = format!("{reason}; frame {frame} with records from {} is lost", link.next);
+        damaged_bytes(&self.place, bytes, Some((link.next, None)), reason)
     }
 
     /// Brings blocks into the window.
