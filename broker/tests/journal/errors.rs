@@ -111,6 +111,25 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
 }
 
 #[test]
+fn system_is_asked_for_its_free_space_once_a_segment() {
+    let sim = Sim::new();
+    let options = Options { segment_bytes: 64 << 10, ..OPTIONS };
+    let mut storage = DiskStorage::on(sim.files(), options);
+    replay(&mut storage).unwrap();
+    let (mut asked, mut appends, mut before) = (0, 0, storage.room().bytes);
+    for seq in 1..=60 {
+        storage.append(&[Record { seq: Seq(seq), body: b"x" }], Until::Durable).unwrap();
+        let calls = sim.disk().calls;
+        let room = storage.room().bytes;
+        asked += u64::from(sim.disk().calls > calls);
+        appends += 1;
+        assert!(room < before || asked > 0, "what was appended took no room");
+        before = room;
+    }
+    assert!((1..=10).contains(&asked), "{asked} looks for {appends} appends");
+}
+
+#[test]
 fn space_that_is_kept_for_others_is_no_room() {
     let sim = Sim::new();
     let options = Options { min_free_bytes: 1 << 20, ..OPTIONS };

@@ -42,6 +42,8 @@ pub(super) struct Writer {
     unsealed: bool,
     /// `None` where there is no space for it.
     spare: Option<Spare>,
+    /// What fits into further segments, if that is known to be something.
+    further: Option<u64>,
     draft: Draft,
 }
 
@@ -143,6 +145,7 @@ impl Writer {
             synced: link.number,
             unsealed: false,
             spare: None,
+            further: None,
             draft: Draft::default(),
         }
     }
@@ -273,14 +276,31 @@ impl Writer {
             // It may hold nothing that is needed, and give its space back.
             self.change_segment(1)?;
         }
-        let free = self.files.free_bytes();
-        let free = free.map_err(|error| failed(format!("look at {}", self.files.place("")), error));
-        let free = free?.checked_sub(self.options.min_free_bytes);
-        let (Some(free), true) = (free, self.spare.is_some()) else { return Ok(Room { bytes: 0 }) };
-        let segment = segment::bytes(self.options.segment_blocks());
-        // Each further segment has a head, and a block that stays zeros.
-        let more = (free / segment).saturating_mul(segment - 2 * BLOCK);
+        let (Some(more), true) = (self.further_room()?, self.spare.is_some()) else {
+            return Ok(Room { bytes: 0 });
+        };
         Ok(Room { bytes: segment::bytes(self.current.room()).saturating_add(more) })
+    }
+
+    /// What fits into further segments; `None` if others need what is free.
+    ///
+    /// Asked of the system once for each segment, or each time where there is none: what is appended
+    /// meanwhile goes where its space was allocated, whatever others do with the rest.
+    fn further_room(&mut self) -> Result<Option<u64>, StorageError> {
+        if self.further.is_none() {
+            let free = self.free_bytes()?;
+            let Some(free) = free.checked_sub(self.options.min_free_bytes) else { return Ok(None) };
+            let segment = segment::bytes(self.options.segment_blocks());
+            // Each further segment has a head, and a block that stays zeros.
+            let more = (free / segment).saturating_mul(segment - 2 * BLOCK);
+            self.further = (more > 0).then_some(more);
+        }
+        Ok(Some(self.further.unwrap_or(0)))
+    }
+
+    fn free_bytes(&self) -> Result<u64, StorageError> {
+        let free = self.files.free_bytes();
+        free.map_err(|error| failed(format!("look at {}", self.files.place("")), error))
     }
 
     /// Proves by a frame without records all that was written.
@@ -354,6 +374,7 @@ impl Writer {
         let head = Head { segment, blocks: bytes / BLOCK, previous, previous_blocks };
         let key = SegmentKey::new(&self.store.key, segment);
         self.current = Current { number: segment, file, key, blocks: head.blocks, next: 0 };
+        self.further = None;
         self.segments.push_back((segment, self.link.next));
         self.write_head(&head)?;
         self.publish()?;
@@ -402,10 +423,11 @@ impl Writer {
         self.remove(unneeded)
     }
 
-    fn remove(&self, segments: Vec<u64>) -> Result<(), StorageError> {
+    fn remove(&mut self, segments: Vec<u64>) -> Result<(), StorageError> {
         if segments.is_empty() {
             return Ok(());
         }
+        self.further = None;
         for number in segments {
             let name = segment::name(number);
             self.files
