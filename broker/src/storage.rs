@@ -4,6 +4,7 @@
 //! Not what the records say: to a storage a record is a number and some bytes. Not threads either:
 //! the calls block, and the journal thread makes all of them.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
