@@ -10,7 +10,7 @@ use std::task::{Context as Polling, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use ganger_history::{Hash, Item, Jobs, Order, Outcome, Reply, What};
+use ganger_history::{Hash, Item, Jobs, Order, Outcome, Reply, Results, What};
 use ganger_rt::{sleep, spawn, timeout};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
@@ -127,7 +127,13 @@ impl Submitter {
         let jobs = Jobs { first, count: payloads.count() };
         self.next_seq += u64::from(jobs.count);
         let hashes = payloads.slices().map(Hash::of).collect();
-        let submit = What::Submit { queue: queue.clone(), order, jobs, payloads: hashes };
+        let submit = What::Submit {
+            queue: queue.clone(),
+            order,
+            jobs,
+            payloads: hashes,
+            results: Results::Kept,
+        };
         self.stage.note(&self.name, submit);
         let when_full = self.when_full;
         let run = SubmitRun { queue, options, payloads, when_full, notify: Notify::No };

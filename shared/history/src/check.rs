@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use ganger_shared::{JobId, LeaseId, Name, SessionId};
 
-use crate::event::{Event, Hash, Jobs, Order, Outcome, Reply, What};
+use crate::event::{Event, Hash, Jobs, Outcome, Reply, What};
 use crate::verdict::{Rule, Run, Verdict};
 use calm::Calm;
 use job::{Job, Lease, Settled, Submit};
@@ -51,10 +51,21 @@ impl Records {
                 let (seed, durability) = (*seed, *durability);
                 self.verdict.run = Some(Run { seed, durability, scenario: scenario.clone() });
             }
-            What::Submit { queue, order, jobs, payloads } => {
-                self.submit(at, queue, *order, *jobs, payloads);
+            What::Submit { queue, order, jobs, payloads, results } => {
+                let (queue, order, results) = (queue.clone(), *order, *results);
+                let reply = Reply::Unknown;
+                let asked = Submit {
+                    at,
+                    queue,
+                    order,
+                    results,
+                    payload: Hash::of(b""),
+                    ended_at: at,
+                    reply,
+                };
+                self.submit(&asked, *jobs, payloads);
             }
-            What::Submitted { jobs, reply } => self.submitted(*jobs, *reply),
+            What::Submitted { jobs, reply } => self.submitted(at, *jobs, *reply),
             What::Granted { queue: _, jobs, lease, attempt, payloads } => {
                 self.granted(at, *jobs, *lease, *attempt, payloads);
             }
@@ -73,25 +84,32 @@ impl Records {
             }
             What::Confirmed { list } => self.lists.confirmed(at, &event.who, list, &self.calm),
             What::BrokerKilled => self.verdict.counts.kills += 1,
-            What::BrokerStarted | What::Disturbed { .. } | What::Drained => {}
+            What::Ended { jobs, ending: _ } => {
+                for id in jobs.iter() {
+                    self.jobs.entry(id).or_default().is_over = true;
+                }
+            }
+            What::BrokerStarted
+            | What::Disturbed { .. }
+            | What::Redriven { .. }
+            | What::Drained => {}
         }
     }
 
-    fn submit(&mut self, at: u64, queue: &Name, order: Order, jobs: Jobs, payloads: &[Hash]) {
+    fn submit(&mut self, asked: &Submit, jobs: Jobs, payloads: &[Hash]) {
         self.expect_one_per_job(jobs, payloads.len());
         for (id, &payload) in jobs.iter().zip(payloads) {
-            let queue = queue.clone();
-            let submit = Submit { at, queue, order, payload, reply: Reply::Unknown };
+            let submit = Submit { payload, ..asked.clone() };
             if self.jobs.entry(id).or_default().submit.replace(submit).is_some() {
                 self.verdict.broken(Rule::Contradiction, || format!("{id} is submitted twice"));
             }
         }
     }
 
-    fn submitted(&mut self, jobs: Jobs, reply: Reply) {
+    fn submitted(&mut self, at: u64, jobs: Jobs, reply: Reply) {
         for id in jobs.iter() {
             match self.jobs.get_mut(&id).and_then(|job| job.submit.as_mut()) {
-                Some(submit) => submit.reply = reply,
+                Some(submit) => (submit.ended_at, submit.reply) = (at, reply),
                 None => self.verdict.broken(Rule::Contradiction, || {
                     format!("a submit of {id} is answered that was never made")
                 }),

@@ -42,6 +42,9 @@ pub enum What {
         jobs: Jobs,
         /// What they carry.
         payloads: Vec<Hash>,
+        /// What becomes of their results.
+        #[serde(default, skip_serializing_if = "Results::are_kept")]
+        results: Results,
     },
     /// What came of a submit.
     Submitted {
@@ -99,6 +102,18 @@ pub enum What {
         /// Which list.
         list: Name,
     },
+    /// The broker says that jobs are over: to whoever waited for them, or to an operator who looked.
+    Ended {
+        /// Which.
+        jobs: Jobs,
+        /// How.
+        ending: Ending,
+    },
+    /// An operator has dead letters tried again. Which they were, nobody here was told.
+    Redriven {
+        /// Of which queue.
+        queue: Name,
+    },
     /// The broker answers.
     BrokerStarted,
     /// The broker is about to be killed.
@@ -145,6 +160,36 @@ pub enum Order {
     Fifo,
     /// They have a delay or a priority of their own.
     Free,
+}
+
+/// What becomes of the results of jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Results {
+    /// They go to a list, which somebody reads.
+    #[default]
+    Kept,
+    /// They go nowhere.
+    Dropped,
+}
+
+impl Results {
+    /// What a line does not say.
+    fn are_kept(&self) -> bool {
+        *self == Self::Kept
+    }
+}
+
+/// How a job is over, as the broker says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Done.
+    Acked,
+    /// Given up: it is a dead letter, or was one.
+    Dead,
+    /// Cancelled, or purged.
+    Cancelled,
 }
 
 /// What somebody was told.

@@ -12,14 +12,15 @@
 //! that never comes is [`Reply::Unknown`]: the thing may have happened or not, and either is right.
 //!
 //! ```
-//! use ganger_history::{Event, Hash, Jobs, Order, Reply, Rule, What, check};
+//! use ganger_history::{Event, Hash, Jobs, Order, Reply, Results, Rule, What, check};
 //! use ganger_shared::{JobId, Name, SessionId};
 //!
 //! let jobs = Jobs::one(JobId { session: SessionId(7), seq: 0 });
 //! let (queue, payloads) = (Name::new("mail")?, vec![Hash::of(b"hello")]);
+//! let (order, results) = (Order::Fifo, Results::Kept);
 //! let event = |at_ns, what| Event { at_ns, who: "submitter-0".to_owned(), what };
 //! let history = [
-//!     event(1, What::Submit { queue, order: Order::Fifo, jobs, payloads }),
+//!     event(1, What::Submit { queue, order, jobs, payloads, results }),
 //!     event(2, What::Submitted { jobs, reply: Reply::Ok }),
 //!     event(3, What::Drained),
 //! ];
@@ -34,6 +35,6 @@ mod file;
 mod verdict;
 
 pub use check::check;
-pub use event::{Event, Hash, Item, Jobs, Order, Outcome, Reply, What};
+pub use event::{Ending, Event, Hash, Item, Jobs, Order, Outcome, Reply, Results, What};
 pub use file::{ReadError, Writer, read};
 pub use verdict::{Counts, Example, Rule, Run, Verdict};

@@ -1,5 +1,9 @@
 //! When something happened that excuses what is a fault otherwise.
 
+use std::collections::BTreeMap;
+
+use ganger_shared::Name;
+
 use crate::event::{Event, What};
 
 /// The times of a run at which the broker was dead, or a client was cut off.
@@ -9,6 +13,8 @@ pub(super) struct Calm {
     deaths: Spans,
     /// Everything that may lose a lease which nobody has seen, deaths included.
     disturbances: Spans,
+    /// When operators had dead letters tried again, in order.
+    redrives: BTreeMap<Name, Vec<u64>>,
 }
 
 impl Calm {
@@ -25,6 +31,9 @@ impl Calm {
                     }
                 }
                 What::Disturbed { since_ns } => calm.disturbances.ends.push((*at_ns, *since_ns)),
+                What::Redriven { queue } => {
+                    calm.redrives.entry(queue.clone()).or_default().push(*at_ns);
+                }
                 _ => {}
             }
         }
@@ -45,6 +54,13 @@ impl Calm {
     /// Whether anything was disturbed between two times.
     pub(super) fn has_disturbance(&self, from: u64, to: u64) -> bool {
         self.disturbances.meet(from, to)
+    }
+
+    /// Whether dead letters of a queue were tried again between two times.
+    pub(super) fn has_redrive(&self, queue: &Name, from: u64, to: u64) -> bool {
+        let times = self.redrives.get(queue).map(Vec::as_slice).unwrap_or_default();
+        let later = times.partition_point(|&at| at < from);
+        times.get(later).is_some_and(|&at| at <= to)
     }
 }
 

@@ -3,7 +3,7 @@
 use ganger_shared::{JobId, LeaseId, Name};
 
 use super::calm::Calm;
-use crate::event::{Hash, Order, Outcome, Reply};
+use crate::event::{Hash, Order, Outcome, Reply, Results};
 use crate::verdict::{Counts, Rule, Verdict};
 
 /// What is known of a job. One that only others speak of has no submit.
@@ -14,14 +14,19 @@ pub(super) struct Job {
     pub(super) leases: Vec<Lease>,
     /// Its results in all lists, each place once.
     pub(super) results: Vec<Hash>,
+    /// The broker said so.
+    pub(super) is_over: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Submit {
     pub(super) at: u64,
     pub(super) queue: Name,
     pub(super) order: Order,
+    pub(super) results: Results,
     pub(super) payload: Hash,
+    /// When the answer came; when it was asked, if none did.
+    pub(super) ended_at: u64,
     pub(super) reply: Reply,
 }
 
@@ -54,7 +59,7 @@ impl Settled {
 
 impl Job {
     pub(super) fn judge(&self, id: JobId, calm: &Calm, verdict: &mut Verdict) {
-        self.judge_submit(id, verdict);
+        self.judge_submit(id, calm, verdict);
         self.judge_results(id, calm, verdict);
         self.judge_leases(id, calm, verdict);
         self.count(&mut verdict.counts);
@@ -69,11 +74,26 @@ impl Job {
         self.settlements().filter(|s| s.outcome == Outcome::Ack && s.reply == Reply::Ok)
     }
 
-    fn judge_submit(&self, id: JobId, verdict: &mut Verdict) {
-        let seen = !self.leases.is_empty() || !self.results.is_empty();
+    /// Whether anybody but its submitter has seen it.
+    fn is_seen(&self) -> bool {
+        !self.leases.is_empty() || !self.results.is_empty() || self.is_over
+    }
+
+    /// Whether this settlement gave it up, and an operator had it tried again before `until`.
+    fn is_redriven(&self, settled: &Settled, until: u64, calm: &Calm) -> bool {
+        let queue = self.submit.as_ref().map(|submit| &submit.queue);
+        settled.outcome == Outcome::Dead
+            && queue.is_some_and(|queue| calm.has_redrive(queue, settled.at, until))
+    }
+
+    fn judge_submit(&self, id: JobId, calm: &Calm, verdict: &mut Verdict) {
         match &self.submit {
             None => verdict.broken(Rule::Unexpected, || format!("nobody submitted {id}")),
-            Some(Submit { reply: Reply::Fail, .. }) if seen => {
+            // A broker that died may have forgotten what it had accepted and given away, and have
+            // refused it when it was asked again.
+            Some(Submit { at, ended_at, reply: Reply::Fail, .. })
+                if self.is_seen() && !calm.has_death(*at, *ended_at) =>
+            {
                 verdict.broken(Rule::Unexpected, || {
                     format!("{id} was refused and came to a queue nevertheless")
                 });
@@ -103,7 +123,7 @@ impl Job {
         let ended = |s: &Settled| {
             s.has_ended_the_job() || (s.outcome == Outcome::Dead && s.reply == Reply::Unknown)
         };
-        !self.results.is_empty() || self.settlements().any(ended)
+        self.is_over || !self.results.is_empty() || self.settlements().any(ended)
     }
 
     fn judge_results(&self, id: JobId, calm: &Calm, verdict: &mut Verdict) {
@@ -111,11 +131,13 @@ impl Job {
             let times = self.results.len();
             verdict.broken(Rule::Doubled, || format!("{id} has {times} results"));
         }
-        let ends = self.settlements().filter(|s| s.has_ended_the_job()).count();
+        let ends = self.settlements().filter(|s| s.has_ended_the_job());
+        let ends = ends.filter(|s| !self.is_redriven(s, u64::MAX, calm)).count();
         if ends > 1 {
             verdict.broken(Rule::Doubled, || format!("{ends} settlements have ended {id}"));
         }
-        if let (Some(ack), []) = (self.acks().next(), self.results.as_slice()) {
+        let dropped = self.submit.as_ref().is_some_and(|s| s.results == Results::Dropped);
+        if let (Some(ack), [], false) = (self.acks().next(), self.results.as_slice(), dropped) {
             verdict.broken(Rule::Unread, || {
                 let result = ack.result.map(|result| result.to_string()).unwrap_or_default();
                 format!("{id} was acked with {result}, which is in no list")
@@ -156,6 +178,9 @@ impl Job {
             };
             for later in self.leases.iter().skip(number + 1).filter(|l| l.id > lease.id) {
                 let (held, given) = (lease.id, later.id);
+                if self.is_redriven(settled, later.at, calm) {
+                    continue;
+                }
                 if settled.has_ended_the_job() && later.at > settled.ended_at {
                     verdict.broken(Rule::GrantAfterAck, || {
                         format!("{id} was over with lease {held}, then lease {given} was given")
@@ -182,8 +207,7 @@ impl Job {
                 Reply::Fail => counts.refused += 1,
                 Reply::Unknown => {
                     counts.unanswered += 1;
-                    let seen = !self.leases.is_empty() || !self.results.is_empty();
-                    counts.recovered += u64::from(seen);
+                    counts.recovered += u64::from(self.is_seen());
                 }
             }
         }

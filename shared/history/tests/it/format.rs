@@ -1,6 +1,8 @@
 //! The lines of a history and the verdict, as others read them.
 
-use ganger_history::{Event, Outcome, ReadError, Reply, Verdict, What, Writer, check, read};
+use ganger_history::{
+    Ending, Event, Outcome, ReadError, Reply, Verdict, What, Writer, check, read,
+};
 use ganger_shared::Durability;
 
 use crate::support::Story;
@@ -12,7 +14,8 @@ fn every_kind() -> Vec<Event> {
     let story = story.submit_free(1).submitted(0, Reply::Ok).submitted(1, Reply::Unknown);
     let story = story.granted(0, 0xa1).settle(0, 0xa1, Outcome::Ack).settled(0, 0xa1, Reply::Fail);
     let story = story.disturbed().killed().started().granted(1, 0xb2).nacked(1, 0xb2);
-    let story = story.read(3, 0, 0xa1).confirmed();
+    let story = story.read(3, 0, 0xa1).confirmed().accepted_without_results(2);
+    let story = story.ended(2, Ending::Cancelled).redriven();
     story.line("everybody", What::Drained).events
 }
 
@@ -31,6 +34,10 @@ fn lines_read_as_they_are_documented() {
     assert!(text.starts_with(LINES), "{text}");
     let granted = r#""event":"granted","queue":"mail","jobs":{"first":"0000000000000007-0","count":1},"lease":"a1","attempt":1,"#;
     assert!(text.contains(granted), "{text}");
+    assert!(text.contains(r#""],"results":"dropped"}"#), "{text}");
+    let ended =
+        r#""event":"ended","jobs":{"first":"0000000000000007-2","count":1},"ending":"cancelled"}"#;
+    assert!(text.contains(ended), "{text}");
     assert_eq!(read(text.as_bytes()).unwrap(), every_kind());
 }
 

@@ -1,6 +1,6 @@
 //! For each rule a history that breaks it, and one that nearly does.
 
-use ganger_history::{Hash, Outcome, Reply, Rule, check};
+use ganger_history::{Ending, Hash, Outcome, Reply, Rule, check};
 
 use crate::support::{Story, payload, result};
 
@@ -28,6 +28,42 @@ fn job_that_was_not_accepted_or_was_given_up_is_not_lost() {
     story().submit(0).submitted(0, Reply::Fail).passes();
     assert_eq!(story().submit(0).passes().counts.unanswered, 1);
     story().accepted(0).granted(0, 1).settle(0, 1, Outcome::Dead).passes();
+}
+
+#[test]
+fn job_that_the_broker_says_is_over_is_not_lost() {
+    for ending in [Ending::Acked, Ending::Dead, Ending::Cancelled] {
+        story().accepted(0).ended(0, ending).passes();
+    }
+    story().accepted(0).accepted(1).ended(0, Ending::Dead).breaks(Rule::Lost);
+    // The broker says that of a job whose submit was refused.
+    story().submit(0).submitted(0, Reply::Fail).ended(0, Ending::Dead).breaks(Rule::Unexpected);
+}
+
+#[test]
+fn result_that_nobody_wants_is_not_unread() {
+    story().accepted_without_results(0).granted(0, 1).acked(0, 1).passes();
+    story().accepted_without_results(0).granted(0, 1).nacked(0, 1).breaks(Rule::Lost);
+}
+
+#[test]
+fn dead_letter_comes_again_only_if_an_operator_asked_for_it() {
+    let dead = || {
+        let given_up = story().accepted(0).granted(0, 1).settle(0, 1, Outcome::Dead);
+        given_up.settled(0, 1, Reply::Ok)
+    };
+    dead().redriven().granted(0, 2).acked(0, 2).read(0, 0, 2).passes();
+    dead().granted(0, 2).nacked(0, 2).redriven().breaks(Rule::GrantAfterAck);
+    // What is done is no dead letter.
+    let done = story().accepted(0).granted(0, 1).acked(0, 1).read(0, 0, 1).redriven();
+    done.granted(0, 2).breaks(Rule::GrantAfterAck);
+}
+
+#[test]
+fn job_whose_submit_a_dead_broker_forgot_may_be_refused_after_its_delivery() {
+    let refused = |story: Story| story.submitted(0, Reply::Fail);
+    refused(story().submit(0).granted(0, 1).killed().started()).passes();
+    refused(story().killed().started().submit(0).granted(0, 1)).breaks(Rule::Unexpected);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Short words for long lines.
 
-use ganger_history::{Event, Hash, Item, Jobs, Order, Outcome, Reply, Rule, Verdict, What, check};
+use ganger_history::{
+    Ending, Event, Hash, Item, Jobs, Order, Outcome, Reply, Results, Rule, Verdict, What, check,
+};
 use ganger_shared::{JobId, LeaseId, Name, SessionId};
 
 /// A history under construction; every line is a nanosecond later than the one before.
@@ -38,17 +40,22 @@ impl Story {
         self
     }
 
-    fn submit_as(self, seq: u64, order: Order) -> Self {
+    fn submit_as(self, seq: u64, order: Order, results: Results) -> Self {
         let (jobs, payloads) = (Jobs::one(job(seq)), vec![payload(seq)]);
-        self.line("submitter", What::Submit { queue: queue(), order, jobs, payloads })
+        self.line("submitter", What::Submit { queue: queue(), order, jobs, payloads, results })
+    }
+
+    /// One whose result nobody wants.
+    pub(crate) fn accepted_without_results(self, seq: u64) -> Self {
+        self.submit_as(seq, Order::Fifo, Results::Dropped).submitted(seq, Reply::Ok)
     }
 
     pub(crate) fn submit(self, seq: u64) -> Self {
-        self.submit_as(seq, Order::Fifo)
+        self.submit_as(seq, Order::Fifo, Results::Kept)
     }
 
     pub(crate) fn submit_free(self, seq: u64) -> Self {
-        self.submit_as(seq, Order::Free)
+        self.submit_as(seq, Order::Free, Results::Kept)
     }
 
     pub(crate) fn submitted(self, seq: u64, reply: Reply) -> Self {
@@ -102,6 +109,14 @@ impl Story {
 
     pub(crate) fn confirmed(self) -> Self {
         self.line("reader", What::Confirmed { list: list() })
+    }
+
+    pub(crate) fn ended(self, seq: u64, ending: Ending) -> Self {
+        self.line("operator", What::Ended { jobs: Jobs::one(job(seq)), ending })
+    }
+
+    pub(crate) fn redriven(self) -> Self {
+        self.line("operator", What::Redriven { queue: queue() })
     }
 
     pub(crate) fn killed(self) -> Self {
