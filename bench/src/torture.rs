@@ -12,7 +12,6 @@
 mod broker;
 mod clients;
 mod proxy;
-mod rng;
 mod run;
 mod scenarios;
 mod stage;

@@ -10,6 +10,7 @@ use std::task::{Context as Polling, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use ganger_chance::Rng;
 use ganger_history::{Hash, Item, Jobs, Order, Outcome, Reply, Results, What};
 use ganger_rt::{sleep, spawn, timeout};
 use ganger_shared::request::{Notify, WhenFull};
@@ -20,7 +21,6 @@ use ganger_worker::{
     Accepted, Client, Delivery, Error, List, Run, Settling, SubmitRun, Subscription,
 };
 
-use super::rng::Rng;
 use super::stage::{NOTICED_WITHIN, QUEUES, Stage, queue, sentence};
 use crate::procfs::monotonic_ns;
 
@@ -74,13 +74,13 @@ pub(crate) async fn submit(stage: Arc<Stage>, number: u64) -> Result<()> {
             next_seq: 0,
             under_way: VecDeque::new(),
         };
-        let submits = rng.from(20..=400);
+        let submits = rng.between(20..=400);
         for _ in 0..submits {
             if submitter.stage.submits_are_over() {
                 break;
             }
             submitter.submit(&mut rng)?;
-            let window = rng.from(1..=WINDOW);
+            let window = rng.between(1..=WINDOW);
             submitter.wait_below(window).await?;
             sleep(rng.millis(2..=30)).await;
         }
@@ -114,10 +114,10 @@ impl Submitter {
             ..JobOptions::new(queue.clone())
         };
         let mut order = Order::Free;
-        match rng.from(0..=9) {
-            0 => options.delay_ms = rng.from(1..=500),
+        match rng.between(0..=9) {
+            0 => options.delay_ms = rng.between(1..=500),
             1 => {
-                let level = u8::try_from(rng.from(0..=9))?;
+                let level = u8::try_from(rng.between(0..=9))?;
                 options.priority = Priority::new(level).unwrap_or_default();
             }
             _ => order = Order::Fifo,
@@ -167,16 +167,16 @@ impl Submitter {
 
 /// One to some hundreds of payloads, from nothing to 64 KiB.
 fn payloads(rng: &mut Rng) -> Block {
-    let count = match rng.from(0..=9) {
-        0 => rng.from(100..=300),
-        1..=3 => rng.from(2..=20),
+    let count = match rng.between(0..=9) {
+        0 => rng.between(100..=300),
+        1..=3 => rng.between(2..=20),
         _ => 1,
     };
     let mut block = Block::builder();
     let mut bytes = vec![0; 64 << 10];
     for _ in 0..count {
         // Large ones are few: a run of them is as many bytes as a second of the others.
-        let size = match rng.from(0..=199) {
+        let size = match rng.between(0..=199) {
             0 => rng.size(4_097..=64 << 10),
             1..=9 => rng.size(129..=4_096),
             10..=39 => 0,
@@ -197,9 +197,9 @@ pub(crate) async fn work(stage: Arc<Stage>, number: u64) -> Result<()> {
         let pulls: Vec<_> = QUEUES
             .iter()
             .map(|queue| {
-                let jobs = client.queue(*queue)?.subscribe(u32::try_from(rng.from(1..=64))?);
+                let jobs = client.queue(*queue)?.subscribe(u32::try_from(rng.between(1..=64))?);
                 let worker = Worker { name: name.clone(), stage: Arc::clone(&stage) };
-                Ok(spawn(worker.pull(jobs, rng.next())))
+                Ok(spawn(worker.pull(jobs, rng.draw())))
             })
             .collect::<Result<_>>()?;
         let life = rng.millis(1_000..=6_000);
@@ -252,7 +252,7 @@ impl Worker {
             };
             self.stage.note(&self.name, granted);
             handlers.retain(|handler: &ganger_rt::Task<()>| !handler.is_finished());
-            handlers.push(spawn(self.clone().handle(run, Rng::new(rng.next()))));
+            handlers.push(spawn(self.clone().handle(run, Rng::new(rng.draw()))));
         }
     }
 
@@ -261,7 +261,7 @@ impl Worker {
             sleep(rng.millis(1..=50)).await;
         }
         let few = run.attempt() < 4;
-        match rng.from(0..=9) {
+        match rng.between(0..=9) {
             0 if few => self.nack(run).await,
             1..=3 => {
                 for delivery in run.into_deliveries() {
@@ -291,7 +291,7 @@ impl Worker {
 
     async fn end(&self, delivery: Delivery, few: bool, rng: &mut Rng) {
         let (jobs, leases) = (JobRange::one(delivery.job()), LeaseRange::one(delivery.lease()));
-        match rng.from(0..=19) {
+        match rng.between(0..=19) {
             0 | 1 if few => {
                 let wait = rng.millis(0..=50);
                 let nack = || delivery.nack_after(Failure::new("torture", "one of them"), wait);
@@ -351,7 +351,7 @@ pub(crate) async fn read(stage: Arc<Stage>, number: u64) -> Result<()> {
         let mut has_read = [false; QUEUES.len()];
         while Instant::now() < until {
             let number = rng.size(0..=QUEUES.len() as u64 - 1);
-            let (list, max) = (&lists[number], u32::try_from(rng.from(1..=256))?);
+            let (list, max) = (&lists[number], u32::try_from(rng.between(1..=256))?);
             let page = match list.pop(max, Duration::from_millis(50)).await {
                 Ok(page) => page,
                 Err(error) => bail!("{name} lost its session: {}", sentence(&error)),

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use ganger_chance::Rng;
 use ganger_history::{Verdict, What};
 use ganger_rt::{Task, block_on, sleep, spawn, timeout};
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
@@ -21,7 +22,6 @@ use ganger_worker::{Client, Error, Options, key_file};
 use super::broker::Broker;
 use super::clients;
 use super::proxy::{Proxy, Silence};
-use super::rng::Rng;
 use super::scenarios::Scenario;
 use super::stage::{QUEUES, Stage, queue, sentence};
 

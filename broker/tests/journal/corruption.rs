@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ganger_broker::storage::disk::Inspection;
 use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, StorageError, Until};
+use ganger_chance::Rng;
 
 use crate::life::{OPTIONS, index, open, replay};
-use crate::rng::Rng;
 use crate::sim::{Contents, SECTOR, Sim};
 
 const BLOCK: usize = 4096;

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ganger_broker::storage::Until;
+use ganger_chance::Rng;
 
 use crate::life::{Asked, Life, open, replay};
-use crate::rng::Rng;
 use crate::sim::{Disk, Sim};
 
 /// In an ordinary run: a minute of a debug build.
@@ -58,7 +58,7 @@ fn cases(n: usize, depth: Depth, rng: &mut Rng) -> BTreeSet<Vec<bool>> {
         cases.insert((0..n).map(|item| item != at).collect());
     }
     for _ in 0..random {
-        let per_mille = rng.between(100, 900);
+        let per_mille = rng.between(100..=900);
         cases.insert((0..n).map(|_| rng.chance(per_mille)).collect());
     }
     cases
@@ -80,7 +80,7 @@ fn recover(image: Sim, asked: &Asked, least: usize, seed: u64, count: &Arc<Count
     let was = image.contents();
     let shown_to = Arc::new(Mutex::new(asked.clone()));
     if matches!(depth, Depth::Life) && rng.chance(60) {
-        let (count, asked, mut rng) = (Arc::clone(count), asked.clone(), Rng::new(rng.next()));
+        let (count, asked, mut rng) = (Arc::clone(count), asked.clone(), Rng::new(rng.draw()));
         image.watch(Some(Box::new(move |disk| {
             crash(disk, &asked, asked.durable, &mut rng, &count, Depth::Recovery);
         })));
@@ -147,7 +147,7 @@ fn crash(
         } else {
             least
         };
-        recover(disk.crashed(|item| case[item]), asked, least, rng.next(), count, depth);
+        recover(disk.crashed(|item| case[item]), asked, least, rng.draw(), count, depth);
     }
 }
 
@@ -173,7 +173,7 @@ fn live(seed: u64, count: &Arc<Count>) {
         crash(disk, &asked, asked.durable, &mut chance, &counted, Depth::Life);
     })));
     let mut life = Life::begin(sim, asked).unwrap();
-    for _ in 0..rng.between(1, STEPS) {
+    for _ in 0..rng.between(1..=STEPS) {
         life.step(&mut rng).unwrap();
     }
     life.sim.watch(None);

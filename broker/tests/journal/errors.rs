@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use ganger_broker::storage::disk::Options;
 use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, Until};
+use ganger_chance::Rng;
 
 use crate::life::{Asked, Life, OPTIONS, open, replay};
-use crate::rng::Rng;
 use crate::sim::{Failure, Sim};
 
 /// Lives a little on a disk that fails at its `call`th call. Says whether it did.

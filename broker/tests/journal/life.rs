@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use ganger_broker::storage::disk::{Fill, Options};
 use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, StorageError, Until};
+use ganger_chance::Rng;
 
-use crate::rng::Rng;
 use crate::sim::Sim;
 
 /// Small, so that a short life has many segments.
@@ -96,7 +96,7 @@ impl Asked {
     /// Makes up further records.
     fn extend(&mut self, rng: &mut Rng) -> Vec<Arc<Vec<u8>>> {
         let mut made = Vec::new();
-        for _ in 0..rng.between(1, 4) {
+        for _ in 0..rng.between(1..=4) {
             let size = match rng.below(100) {
                 0 => rng.below(20_000),
                 1..8 => rng.below(6_000),
@@ -105,7 +105,7 @@ impl Asked {
             };
             let mut body =
                 vec![if rng.chance(500) { 0 } else { 0xab }; usize::try_from(size).unwrap()];
-            let mark = [self.lives, (self.records.len() + made.len()) as u64, rng.next()];
+            let mark = [self.lives, (self.records.len() + made.len()) as u64, rng.draw()];
             for (byte, mark) in body.iter_mut().zip(mark.map(u64::to_le_bytes).concat()) {
                 *byte = mark;
             }
@@ -181,7 +181,7 @@ impl Life {
             let mut asked = self.asked.lock().unwrap();
             let next = asked.records.len() as u64 + 1;
             // Near the end, so that logs stay short and the many replays of them are quick.
-            let from = rng.between((asked.start.0 as u64).max(next.saturating_sub(8)), next);
+            let from = rng.between((asked.start.0 as u64).max(next.saturating_sub(8))..=next);
             asked.start.1 = usize::try_from(from).unwrap();
             from
         };

@@ -16,5 +16,4 @@ mod errors;
 mod golden;
 mod life;
 mod measure;
-mod rng;
 mod sim;

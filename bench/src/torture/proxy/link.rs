@@ -14,9 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ganger_chance::Rng;
+
 use super::Shared;
 use crate::procfs::monotonic_ns;
-use crate::torture::rng::Rng;
 use crate::torture::scenarios::{End, Way};
 
 /// How often a thread that waits for bytes looks what time it is.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Who may depend on whom, outside its tests. What is left out depends on nothing of ours, or is
 /// among [`FREE`].
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("ganger-rt", &["async-std"]),
     ("ganger-machine", &["ganger-shared"]),
     ("ganger-worker", &["ganger-shared", "ganger-rt"]),
@@ -14,6 +14,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("ganger-cli", &["ganger-worker", "ganger-broker", "ganger-shared", "ganger-rt"]),
     ("ganger-history", &["ganger-shared"]),
     ("ganger-shared", &[]),
+    ("ganger-chance", &[]),
 ];
 
 /// They may use anything of ours.

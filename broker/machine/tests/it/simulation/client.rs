@@ -7,6 +7,7 @@ mod heard;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use ganger_chance::Rng;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
     Backoff, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, Name, Outcome, Priority,
@@ -16,7 +17,6 @@ use ganger_shared::{
 pub(super) use self::heard::Known;
 use super::broker::Connection;
 use super::plan::Plan;
-use super::rng::Rng;
 
 /// What a handler will do with a job.
 #[derive(Clone, Debug)]
@@ -222,7 +222,7 @@ impl Client {
             0..=7 if plan.submit => Some(self.submit(now, rng, plan)),
             8 if plan.cancels && self.next_seq > 0 => {
                 let first = JobId { session: self.session, seq: rng.below(self.next_seq) };
-                let jobs = JobRange { first, count: u32::try_from(rng.between(1, 4)).unwrap() };
+                let jobs = JobRange { first, count: u32::try_from(rng.between(1..=4)).unwrap() };
                 Some(self.asked(|request| Request::Cancel { request, jobs }))
             }
             9 if plan.submit => {
@@ -285,7 +285,7 @@ impl Client {
             1 => ResultsTo::List(plan.lists[0].clone()),
             _ => ResultsTo::QueueList,
         };
-        let count = if rng.chance(600) { 1 } else { rng.between(2, 12) };
+        let count = if rng.chance(600) { 1 } else { rng.between(2..=12) };
         let first_seq = self.next_seq;
         self.next_seq += count;
         let session = self.session;
@@ -363,7 +363,7 @@ impl Client {
             pops.waiting = true;
             pops.receipt += 1;
             let (receipt, confirmed) = (pops.receipt, pops.arrived);
-            let (max, list) = (u32::try_from(rng.between(1, 8)).unwrap(), list.clone());
+            let (max, list) = (u32::try_from(rng.between(1..=8)).unwrap(), list.clone());
             let wait_ms = rng.below(3) * 300;
             frames.push(self.asked(|request| Request::Pop {
                 request,

@@ -14,7 +14,6 @@ pub(crate) mod broker;
 mod client;
 mod plan;
 pub(crate) mod record;
-mod rng;
 mod seen;
 mod world;
 

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
+use ganger_chance::Rng;
 use ganger_machine::Config;
 use ganger_machine::config::Available;
 use ganger_shared::admin::QueueSettings;
 use ganger_shared::{Durability, Name};
-
-use super::rng::Rng;
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -45,10 +44,10 @@ impl Plan {
         Self {
             queues: names(&["mail", "img/thumbs"]),
             lists: names(&["shared", "mail.results", "img/thumbs.results"]),
-            clients: usize::try_from(rng.between(2, 5)).unwrap(),
-            faulty_ms: rng.between(2_000, 10_000),
-            cuts: if half(rng) { rng.between(2, 40) } else { 0 },
-            notice_ms: rng.between(1, 1_500),
+            clients: usize::try_from(rng.between(2..=5)).unwrap(),
+            faulty_ms: rng.between(2_000..=10_000),
+            cuts: if half(rng) { rng.between(2..=40) } else { 0 },
+            notice_ms: rng.between(1..=1_500),
             delay_ms: *rng.pick(&[1, 5, 80]),
             clock_jumps: half(rng),
             client_crashes: half(rng),

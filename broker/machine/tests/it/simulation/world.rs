@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ganger_chance::Rng;
 use ganger_machine::event::Verdict;
 use ganger_machine::{Command, Event};
 use ganger_shared::admin::{AdminVerb, DeadWhich, Pause};
@@ -11,7 +12,6 @@ use super::broker::{Broker, Connection, KEY, compare_with_record};
 use super::client::{Client, Known};
 use super::plan::Plan;
 use super::record::{Item, List, State};
-use super::rng::Rng;
 use super::seen::Seen;
 
 /// Simulated milliseconds in which everything must have ended once nothing goes wrong any more.
@@ -352,7 +352,7 @@ impl World {
         if self.healed {
             return;
         }
-        let next = self.now + self.rng.between(50, 400);
+        let next = self.now + self.rng.between(50..=400);
         self.at(next, Due::Fault);
         let index = usize::try_from(self.rng.below(self.clients.len() as u64)).unwrap();
         match self.rng.below(14) {

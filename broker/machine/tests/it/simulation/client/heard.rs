@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ganger_chance::Rng;
 use ganger_shared::response::Items;
 use ganger_shared::{
     Ending, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Rejection, Request, RequestId,
@@ -10,7 +11,6 @@ use ganger_shared::{
 
 use super::{Client, Will, Work};
 use crate::simulation::plan::Plan;
-use crate::simulation::rng::Rng;
 use crate::simulation::seen::Seen;
 
 /// What a client came to know; compared with the record at the end.
