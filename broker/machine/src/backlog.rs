@@ -137,11 +137,6 @@ impl Machine {
         out.record.filter(|_| self.promise(queue) > Durability::Memory)
     }
 
-    /// Whether the payloads of a run are on their way.
-    pub(crate) fn is_asked(&self, key: RunKey) -> bool {
-        matches!(self.runs[key].payloads, Payloads::Unloaded { is_asked: true, .. })
-    }
-
     pub(crate) fn check_backlog(&self) {
         let mut loaded = 0;
         for (_, run) in self.runs.iter() {

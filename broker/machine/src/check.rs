@@ -134,7 +134,7 @@ impl Machine {
             assert!(
                 queue.pause.is_some()
                     || queue.takers.is_empty()
-                    || queue.ready.next().is_none_or(|next| self.is_asked(next)),
+                    || queue.ready.next().is_none_or(|next| self.runs[next].payloads.is_asked()),
                 "queue {} has ready jobs and takers",
                 queue.name
             );

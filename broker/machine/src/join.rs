@@ -70,7 +70,7 @@ fn alike(earlier: &Run, later: &Run) -> bool {
             && run.options.ttl_ms.is_none()
             && run.watchers.is_empty()
             // What comes for it is for all of it.
-            && !matches!(run.payloads, Payloads::Unloaded { is_asked: true, .. })
+            && !run.payloads.is_asked()
     };
     earlier.queue == later.queue
         && Arc::ptr_eq(&earlier.options, &later.options)

@@ -47,6 +47,11 @@ impl Payloads {
         }
     }
 
+    /// Whether they are on their way into memory.
+    pub(crate) const fn is_asked(&self) -> bool {
+        matches!(self, Self::Unloaded { is_asked: true, .. })
+    }
+
     pub(crate) fn part(&self, offset: u32, count: u32) -> Self {
         match self {
             Self::Loaded(block) => Self::Loaded(block.part(offset, count)),

@@ -75,6 +75,10 @@ impl Machine {
         match &run.phase {
             Phase::Ready => {
                 queue.ready.remove(run.results, place(run), count);
+                if run.payloads.is_asked() {
+                    // Takers waited for it; now it is the next one's turn.
+                    self.awake.insert(run.queue);
+                }
             }
             Phase::Delayed { until } => {
                 queue.delayed.remove(&(*until, run.jobs.first));

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use ganger_shared::{JobId, LeaseId, Name, SessionId};
 
-use crate::event::{Event, Hash, Jobs, Outcome, Reply, What};
+use crate::event::{Ending, Event, Hash, Jobs, Outcome, Reply, What};
 use crate::verdict::{Rule, Run, Verdict};
 use calm::Calm;
 use job::{Job, Lease, Settled, Submit};
@@ -84,9 +84,10 @@ impl Records {
             }
             What::Confirmed { list } => self.lists.confirmed(at, &event.who, list, &self.calm),
             What::BrokerKilled => self.verdict.counts.kills += 1,
-            What::Ended { jobs, ending: _ } => {
+            What::Ended { jobs, ending } => {
                 for id in jobs.iter() {
-                    self.jobs.entry(id).or_default().is_over = true;
+                    let job = self.jobs.entry(id).or_default();
+                    (job.is_over, job.is_done) = (true, job.is_done || *ending == Ending::Acked);
                 }
             }
             What::BrokerStarted

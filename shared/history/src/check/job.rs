@@ -16,6 +16,8 @@ pub(super) struct Job {
     pub(super) results: Vec<Hash>,
     /// The broker said so.
     pub(super) is_over: bool,
+    /// The broker said that it was acked.
+    pub(super) is_done: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -137,10 +139,11 @@ impl Job {
             verdict.broken(Rule::Doubled, || format!("{ends} settlements have ended {id}"));
         }
         let dropped = self.submit.as_ref().is_some_and(|s| s.results == Results::Dropped);
-        if let (Some(ack), [], false) = (self.acks().next(), self.results.as_slice(), dropped) {
-            verdict.broken(Rule::Unread, || {
-                let result = ack.result.map(|result| result.to_string()).unwrap_or_default();
-                format!("{id} was acked with {result}, which is in no list")
+        let ack = self.acks().next();
+        if (ack.is_some() || self.is_done) && self.results.is_empty() && !dropped {
+            verdict.broken(Rule::Unread, || match ack.and_then(|ack| ack.result) {
+                Some(result) => format!("{id} was acked with {result}, which is in no list"),
+                None => format!("{id} is done, as the broker says, and has no result in any list"),
             });
         }
         for &stored in &self.results {

@@ -32,9 +32,10 @@ fn job_that_was_not_accepted_or_was_given_up_is_not_lost() {
 
 #[test]
 fn job_that_the_broker_says_is_over_is_not_lost() {
-    for ending in [Ending::Acked, Ending::Dead, Ending::Cancelled] {
+    for ending in [Ending::Dead, Ending::Cancelled] {
         story().accepted(0).ended(0, ending).passes();
     }
+    story().accepted_without_results(0).ended(0, Ending::Acked).passes();
     story().accepted(0).accepted(1).ended(0, Ending::Dead).breaks(Rule::Lost);
     // The broker says that of a job whose submit was refused.
     story().submit(0).submitted(0, Reply::Fail).ended(0, Ending::Dead).breaks(Rule::Unexpected);
@@ -44,6 +45,14 @@ fn job_that_the_broker_says_is_over_is_not_lost() {
 fn result_that_nobody_wants_is_not_unread() {
     story().accepted_without_results(0).granted(0, 1).acked(0, 1).passes();
     story().accepted_without_results(0).granted(0, 1).nacked(0, 1).breaks(Rule::Lost);
+}
+
+#[test]
+fn job_that_is_done_as_the_broker_says_has_a_result() {
+    story().accepted(0).ended(0, Ending::Acked).breaks(Rule::Unread);
+    // Nobody was told that this ack took effect, but for whoever waited for the job.
+    let done = story().accepted(0).granted(0, 1).settle(0, 1, Outcome::Ack);
+    done.ended(0, Ending::Acked).read(0, 0, 1).passes();
 }
 
 #[test]

@@ -2,18 +2,40 @@
 //! switch.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
+use ganger_chance::Rng;
 use ganger_machine::config::Available;
-use ganger_machine::{Command, Config, Event, Machine, Output, Replay, Seq};
+use ganger_machine::stated::Stated;
+use ganger_machine::{Command, Config, Event, Load, Machine, Output, Replay, Seq};
 use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
 use ganger_shared::key::KeyId;
-use ganger_shared::{Durability, JobId, Name, Request, RequestId, Response, SessionId, Time};
+use ganger_shared::{
+    Block, Durability, JobId, Name, Request, RequestId, Response, SessionId, Time,
+};
 
+use super::disk::{Disk, Left};
 use super::record::{Record, State};
 
 /// One connection of the simulated network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Connection(pub(super) u64);
+
+/// What leaves the broker at once, by connection, and which connections are thrown out.
+pub(super) type Leaving = (Vec<(Connection, Response)>, Vec<Connection>);
+
+/// How a restart found the journal.
+#[derive(Debug)]
+pub(super) struct Restart {
+    /// It begins with a restatement.
+    pub(super) restated: bool,
+    /// It ends in the middle of one.
+    pub(super) cut_off: bool,
+    /// It has a whole one, and what that stands for before it.
+    pub(super) unforgotten: bool,
+    /// Something that was not durable is gone.
+    pub(super) lost: bool,
+}
 
 /// All clients have the same key.
 pub(crate) const KEY: KeyId = KeyId([1; 8]);
@@ -21,48 +43,92 @@ pub(crate) const KEY: KeyId = KeyId([1; 8]);
 pub(super) struct Broker {
     pub(super) machine: Machine,
     pub(super) connections: BTreeMap<SessionId, Connection>,
-    /// All that ever happened; the record is made from it.
+    /// All that ever happened, restatements too; the record is made from it.
     pub(super) journal: Vec<Event>,
-    /// The last restatement, and which events of `journal` came before it: a replay begins with it.
-    restated: (Vec<Event>, usize),
-    /// How many events of it would survive a loss of power.
+    disk: Box<dyn Disk>,
+    /// Where a replay begins: what is before it may be forgotten.
+    start: usize,
+    /// The restatement that is not yet where a replay begins.
+    restating: Option<Range<usize>>,
+    /// How many events would survive a loss of power.
     durable: usize,
+    /// Bytes that the disk has for new work, when of all that was taken so much was on it.
+    free: u64,
+    taken: u64,
     /// Responses that wait for the journal to get so far.
     held: VecDeque<(usize, Connection, Response)>,
     pub(super) record: Record,
     /// Of everything that was sent.
     pub(super) hash: blake3::Hasher,
     out: Output,
+    /// Payloads that the machine waits for.
+    loads: Vec<Load>,
+    /// How many came.
+    pub(super) loaded: u64,
+}
+
+/// The record of the event with this index: a record is known by its first event.
+const fn position(index: usize) -> Seq {
+    Seq(index as u64 + 1)
+}
+
+/// What is asked for. A payload is in the first event with its job at or after the record's first; parts
+/// of a restatement are known by less than that.
+fn payloads(journal: &[Event], load: &Load) -> Block {
+    let first = load.records.first().expect("what is unloaded is in some record");
+    let found = load.jobs.iter().map(|job| {
+        let events = &journal[usize::try_from(first.0 - 1).unwrap()..];
+        let blocks = events.iter().filter_map(|event| match event {
+            Event::Submitted { jobs, payloads, .. } => Some((*jobs, payloads)),
+            Event::Stated(Stated::Jobs(stated)) => Some((stated.jobs, &stated.payloads)),
+            _ => None,
+        });
+        let mut blocks = blocks.filter(|(jobs, _)| jobs.contains(job));
+        let (jobs, payloads) = blocks.next().expect("its record has the payload");
+        payloads.part(u32::try_from(job.seq - jobs.first.seq).unwrap(), 1)
+    });
+    Block::concat(&found.collect::<Vec<_>>())
 }
 
 impl Broker {
-    pub(super) fn new(config: Config, now: Time) -> Self {
+    pub(super) fn new(config: Config, now: Time, disk: Box<dyn Disk>) -> Self {
         assert_eq!(config.available, Available::All, "the journal is the judge's evidence");
         Self {
             machine: Machine::new(config, now),
             connections: BTreeMap::new(),
             journal: Vec::new(),
-            restated: (Vec::new(), 0),
+            disk,
+            start: 0,
+            restating: None,
             durable: 0,
+            free: u64::MAX,
+            taken: 0,
             held: VecDeque::new(),
             record: Record::default(),
             hash: blake3::Hasher::new(),
             out: Output::default(),
+            loads: Vec::new(),
+            loaded: 0,
         }
     }
 
-    /// One step of the machine. Returns what leaves at once, by connection, and the connections
-    /// that were thrown out.
-    pub(super) fn step(
-        &mut self,
-        now: Time,
-        command: Command,
-    ) -> (Vec<(Connection, Response)>, Vec<Connection>) {
+    /// One step of the machine.
+    pub(super) fn step(&mut self, now: Time, command: Command) -> Leaving {
+        self.out.record = Some(position(self.journal.len()));
         self.machine.step(now, command, &mut self.out);
+        self.put_out()
+    }
+
+    /// The journal first, then what rests on it.
+    fn put_out(&mut self) -> Leaving {
         for event in &self.out.journal {
             self.record.apply(event);
         }
+        if !self.out.journal.is_empty() {
+            self.disk.append(&self.out.journal);
+        }
         self.journal.append(&mut self.out.journal);
+        self.loads.append(&mut self.out.loads);
         let mut leaving = Vec::new();
         for send in self.out.sends.drain(..) {
             self.hash.update(&postcard::to_stdvec(&(send.session, &send.response)).unwrap());
@@ -81,61 +147,116 @@ impl Broker {
         (leaving, expelled)
     }
 
-    /// The journal has become durable; returns what may leave now.
-    pub(super) fn flushed(&mut self) -> Vec<(Connection, Response)> {
+    /// The journal has become durable, and with it a restatement, before which it can `forget` all.
+    pub(super) fn flushed(&mut self, forget: bool) -> Leaving {
+        self.disk.sync();
         self.durable = self.journal.len();
-        self.held.drain(..).map(|(_, connection, response)| (connection, response)).collect()
+        let (mut leaving, mut expelled) = self.load();
+        if let Some(restated) = self.restating.take_if(|_| forget) {
+            self.disk.forget(restated.start);
+            self.start = restated.start;
+        }
+        let released: Vec<_> =
+            self.held.drain(..).map(|(_, connection, response)| (connection, response)).collect();
+        let more = self.tell_room();
+        leaving.splice(..0, released);
+        leaving.extend(more.0);
+        expelled.extend(more.1);
+        (leaving, expelled)
     }
 
+    /// Gives the machine the payloads that it has asked for, which the journal still has.
+    fn load(&mut self) -> Leaving {
+        for load in std::mem::take(&mut self.loads) {
+            let asked = usize::try_from(load.records[0].0).unwrap();
+            assert!(asked > self.start, "record {asked} is forgotten: {:?}", self.start);
+            self.loaded += 1;
+            self.out.record = Some(position(self.journal.len()));
+            let payloads = payloads(&self.journal, &load);
+            self.machine.load(load.jobs, &payloads, &mut self.out);
+        }
+        self.put_out()
+    }
+
+    /// The disk has room for so many bytes of new work; it says so after the next sync.
+    pub(super) const fn set_free(&mut self, bytes: u64) {
+        self.free = bytes;
+    }
+
+    pub(super) const fn free(&self) -> u64 {
+        self.free
+    }
+
+    fn tell_room(&mut self) -> Leaving {
+        let taken = self.machine.room_taken();
+        if self.free < u64::MAX {
+            self.free = self.free.saturating_sub(taken - self.taken);
+        }
+        self.taken = taken;
+        self.out.record = Some(position(self.journal.len()));
+        self.machine.set_room(self.free, taken, &mut self.out);
+        self.put_out()
+    }
+
+    /// Nothing waits for the disk.
     pub(super) fn is_flushed(&self) -> bool {
-        self.durable == self.journal.len()
+        self.durable == self.journal.len() && self.loads.is_empty()
     }
 
-    /// The power fails: the durable part of the journal is left, and the first `kept_beyond` events
-    /// of what was not durable yet; a new process replays them.
-    pub(super) fn restart(&mut self, config: Config, now: Time, kept_beyond: usize) {
-        let kept = (self.durable + kept_beyond).min(self.journal.len());
-        if kept == self.journal.len() {
+    /// The power fails, and a new process replays what is left of the journal.
+    pub(super) fn restart(&mut self, config: Config, now: Time, rng: &mut Rng) -> Restart {
+        let Left { first, events } = self.disk.lose_power(rng);
+        let kept = first + events.len();
+        assert!(kept >= self.durable, "{kept} of {} durable events are left", self.durable);
+        assert!(first <= self.start, "the journal begins with {first}, not {}", self.start);
+        assert!(self.journal[first..kept] == events, "the journal is not what was written");
+        let restating = self.restating.take().filter(|range| range.start < kept);
+        let restart = Restart {
+            restated: first > 0,
+            cut_off: restating.as_ref().is_some_and(|range| kept < range.end),
+            unforgotten: restating.is_some_and(|range| range.end <= kept),
+            lost: kept < self.journal.len(),
+        };
+        if !restart.lost {
             self.compare_with_replay(config.clone(), now);
         }
         self.journal.truncate(kept);
         self.record = Record::of(&self.journal);
-        self.machine = self.replayed(config, now);
+        self.machine = replayed(first, &events, config, now);
+        self.loads.clear();
         self.connections.clear();
         self.held.clear();
-        self.durable = self.journal.len();
+        (self.start, self.durable, self.taken) = (first, kept, 0);
+        self.machine.set_room(self.free, 0, &mut self.out);
+        restart
     }
 
-    /// A machine that was told what the journal has, as it is after its last compaction.
-    fn replayed(&self, config: Config, now: Time) -> Machine {
-        let (restated, before) = &self.restated;
-        let mut replay = Replay::new(config, now);
-        for event in restated.iter().chain(&self.journal[*before..]) {
-            replay.take(Seq::FIRST, event.clone());
+    /// The state is said again, in parts, and is to take the place of the journal so far. Not while
+    /// an earlier one is on its way.
+    pub(super) fn restate(&mut self) -> bool {
+        if self.restating.is_some() {
+            return false;
         }
-        replay.machine().check();
-        replay.finish()
-    }
-
-    /// The state is said again, and takes the place of the journal so far; not while something of that
-    /// is on its way to the disk.
-    pub(super) fn compact(&mut self) -> bool {
-        if self.is_flushed() {
-            let mut events = Vec::new();
-            self.machine.restate(Seq::FIRST, |part| events.extend(part.events));
-            self.restated = (events, self.journal.len());
-        }
-        self.is_flushed()
-    }
-
-    pub(super) fn began_with_restatement(&self) -> bool {
-        !self.restated.0.is_empty()
+        let Self { machine, disk, journal, .. } = self;
+        let start = journal.len();
+        machine.restate(position(start), |mut part| {
+            for (place, load) in part.missing {
+                let Event::Stated(Stated::Jobs(jobs)) = &mut part.events[place] else {
+                    panic!("payloads are missing in {:?}", part.events[place])
+                };
+                jobs.payloads = payloads(journal, &load);
+            }
+            disk.append(&part.events);
+            journal.extend(part.events);
+        });
+        self.restating = Some(start..journal.len());
+        true
     }
 
     /// A machine that replays the journal holds what this one holds: jobs in their order, lists
     /// and settings.
     pub(super) fn compare_with_replay(&mut self, config: Config, now: Time) {
-        let mut replayed = self.replayed(config, now);
+        let mut replayed = replayed(self.start, &self.journal[self.start..], config, now);
         let jobs: Vec<JobId> = self.record.jobs.keys().copied().collect();
         let expected = durable_state(&mut self.machine, now, &jobs);
         let found = durable_state(&mut replayed, now, &jobs);
@@ -144,6 +265,16 @@ impl Broker {
         }
         assert_eq!(found.len(), expected.len());
     }
+}
+
+/// A machine that was told what the journal has, whose first event has the index `first`.
+fn replayed(first: usize, journal: &[Event], config: Config, now: Time) -> Machine {
+    let mut replay = Replay::new(config, now);
+    for (index, event) in (first..).zip(journal) {
+        replay.take(position(index), event.clone());
+    }
+    replay.machine().check();
+    replay.finish()
 }
 
 /// The record and the machine agree about every job.

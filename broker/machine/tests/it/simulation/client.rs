@@ -8,10 +8,11 @@ mod heard;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ganger_chance::Rng;
+use ganger_history::{Hash, Jobs, Order, Outcome as Told, Results, What};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    Backoff, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, Name, Outcome, Priority,
-    Request, RequestId, Response, ResultsTo, SessionId, Settlement, SubscriptionId, Time,
+    Backoff, Block, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, Name, Outcome,
+    Priority, Request, RequestId, Response, ResultsTo, SessionId, Settlement, SubscriptionId, Time,
 };
 
 pub(super) use self::heard::Known;
@@ -71,6 +72,15 @@ pub(super) struct Client {
     highest_lease: u64,
     heartbeat_at: u64,
     next_subscription: u32,
+    /// Of all subscriptions that there ever were.
+    queues: BTreeMap<SubscriptionId, Name>,
+    /// Settlements that were not answered.
+    settling: BTreeMap<LeaseId, JobId>,
+    /// How often it has connected. In a history it is another reader each time: after the grace the
+    /// broker gives to others what it was given before, and it cannot confirm that any more.
+    connections: u64,
+    /// What it has asked and was told, for the history.
+    pub(super) notes: Vec<What>,
 }
 
 impl Client {
@@ -93,7 +103,15 @@ impl Client {
             highest_lease: 0,
             heartbeat_at: 0,
             next_subscription: 1,
+            queues: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            connections: 0,
+            notes: Vec::new(),
         }
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("client-{}.{}", self.session.0, self.connections)
     }
 
     /// Whether nothing is left to be done or awaited.
@@ -120,6 +138,7 @@ impl Client {
     /// The first frame of a connection.
     pub(super) fn open(&mut self, connection: Connection) -> Request {
         self.connection = Some(connection);
+        self.connections += 1;
         self.opened = false;
         let held = self.works.keys().map(|&lease| LeaseRange::one(lease)).collect();
         Request::Open { session: self.session, held, name: "client".to_owned() }
@@ -213,6 +232,7 @@ impl Client {
         self.next_subscription += 1;
         let credit = u32::try_from(credit).unwrap();
         self.subscriptions.insert(subscription, (queue.clone(), credit));
+        self.queues.insert(subscription, queue.clone());
         Some(Request::Subscribe { subscription, queue, credit })
     }
 
@@ -267,7 +287,9 @@ impl Client {
 
     fn submit(&mut self, now: u64, rng: &mut Rng, plan: &Plan) -> Request {
         let mut options = JobOptions::new(Name::new("work").unwrap());
-        options.priority = Priority::new(u8::try_from(rng.below(10)).unwrap()).unwrap();
+        if rng.chance(500) {
+            options.priority = Priority::new(u8::try_from(rng.below(10)).unwrap()).unwrap();
+        }
         options.retries = u32::try_from(rng.below(4)).unwrap();
         options.crash_retries = u32::try_from(rng.below(4)).unwrap();
         options.backoff = Backoff { base_ms: 100, cap_ms: 2_000 };
@@ -290,13 +312,27 @@ impl Client {
         self.next_seq += count;
         let session = self.session;
         let payloads = (first_seq..self.next_seq).map(|seq| format!("{session}/{seq}"));
-        let payloads = payloads.collect::<Vec<_>>().iter().collect();
+        let payloads: Block = payloads.collect::<Vec<_>>().iter().collect();
         let notify = if rng.chance(500) { Notify::Finished } else { Notify::No };
         if notify == Notify::Finished {
             self.awaited.extend((first_seq..self.next_seq).map(|seq| JobId { session, seq }));
         }
         let when_full = if rng.chance(500) { WhenFull::Wait } else { WhenFull::Refuse };
         let queue = rng.pick(&plan.queues).clone();
+        let alike = options.priority == Priority::default() && options.delay_ms == 0;
+        self.notes.push(What::Submit {
+            queue: queue.clone(),
+            order: if alike && plan.keeps_order() { Order::Fifo } else { Order::Free },
+            jobs: jobs(JobRange {
+                first: JobId { session, seq: first_seq },
+                count: payloads.count(),
+            }),
+            payloads: payloads.slices().map(Hash::of).collect(),
+            results: match options.results {
+                ResultsTo::Nowhere => Results::Dropped,
+                ResultsTo::List(_) | ResultsTo::QueueList => Results::Kept,
+            },
+        });
         self.asked(|request| Request::Submit {
             request,
             queue,
@@ -327,12 +363,14 @@ impl Client {
                 Will::Crash => Outcome::Crash { failure: failure() },
             };
             work.settling = true;
+            self.settling.insert(lease, work.job);
+            self.notes.push(settle(work.job, lease, &outcome));
             match settlements.last_mut() {
                 Some(last) if joins(last, lease, &outcome) => {
                     if let (Outcome::Ack { outputs }, Outcome::Ack { outputs: more }) =
                         (&mut last.outcome, outcome)
                     {
-                        *outputs = ganger_shared::Block::concat([&*outputs, &more]);
+                        *outputs = Block::concat([&*outputs, &more]);
                     }
                     last.leases.count += 1;
                 }
@@ -384,6 +422,23 @@ impl Client {
             .map(|(list, pops)| Request::Confirm { list: list.clone(), receipt: pops.arrived });
         confirm.collect()
     }
+}
+
+/// As a history names them.
+fn jobs(range: JobRange) -> Jobs {
+    Jobs { first: range.first, count: range.count }
+}
+
+/// A settlement of one lease, for the history.
+fn settle(job: JobId, lease: LeaseId, outcome: &Outcome) -> What {
+    let (told, results) = match outcome {
+        Outcome::Ack { outputs } => (Told::Ack, outputs.slices().map(Hash::of).collect()),
+        // What crashed is tried again, as after a nack.
+        Outcome::Nack { .. } | Outcome::Crash { .. } => (Told::Nack, Vec::new()),
+        Outcome::Dead { .. } => (Told::Dead, Vec::new()),
+        Outcome::Release { .. } => (Told::Release, Vec::new()),
+    };
+    What::Settle { jobs: Jobs::one(job), lease, outcome: told, results }
 }
 
 /// What a handler makes of a payload.

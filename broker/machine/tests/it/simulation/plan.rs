@@ -30,7 +30,11 @@ pub(super) struct Plan {
     pub(super) operators: bool,
     pub(super) small_queues: bool,
     pub(super) small_lists: bool,
+    /// The disk gets full now and then.
+    pub(super) fills: bool,
     pub(super) slow_disk_ms: u64,
+    /// Payloads beyond this are in the journal only.
+    pub(super) cache_bytes: u64,
     // What the clients do; all three in most seeds.
     pub(super) submit: bool,
     pub(super) work: bool,
@@ -58,11 +62,19 @@ impl Plan {
             operators: half(rng),
             small_queues: half(rng),
             small_lists: half(rng),
+            fills: half(rng),
             slow_disk_ms: *rng.pick(&[1, 10, 300]),
+            cache_bytes: *rng.pick(&[0, 40, u64::MAX]),
             submit: true,
             work: true,
             collect: true,
         }
+    }
+
+    /// Whether jobs that are alike come out in their order: nothing is refused and tried again later,
+    /// nothing waits for room in a list while others pass.
+    pub(super) const fn keeps_order(&self) -> bool {
+        !self.small_queues && !self.small_lists && !self.fills && !self.operators
     }
 
     pub(super) fn config(&self) -> Config {
@@ -79,6 +91,7 @@ impl Plan {
                 dead_on: vec!["never".to_owned()],
                 durability: Durability::Strict,
             },
+            cache_bytes_max: self.cache_bytes,
             assign_jobs_max: 5,
             ..Config::default()
         };

@@ -7,7 +7,7 @@ use ganger_machine::event::{Fault, StopCause, Verdict};
 use ganger_shared::DeathReason;
 
 /// What every run over many seeds must have met at least once.
-pub(super) const SOMETIMES: [&str; 27] = [
+pub(super) const SOMETIMES: [&str; 35] = [
     "resumed with leases held",
     "a late settle refused",
     "a repeated submit recognised",
@@ -32,8 +32,16 @@ pub(super) const SOMETIMES: [&str; 27] = [
     "a worker crashed",
     "the broker was restarted",
     "the broker lost what was not durable",
-    "the journal was compacted",
+    "payloads came back from the journal",
+    "the journal was restated",
     "a restart began with a restatement",
+    "the power failed in the middle of a restatement",
+    "the power failed before a restatement took its place",
+    "a full storage refused a submit",
+    "a full storage refused an append",
+    "a submit waited for the storage",
+    "a full storage took an ack",
+    "a refused submit was given up",
     "the clock jumped",
 ];
 

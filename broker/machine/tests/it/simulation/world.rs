@@ -3,19 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_chance::Rng;
+use ganger_history::{Ending as Ended, Jobs, What};
 use ganger_machine::event::Verdict;
 use ganger_machine::{Command, Event};
-use ganger_shared::admin::{AdminVerb, DeadWhich, Pause};
-use ganger_shared::{Ending, Name, Request, RequestId, Response, SessionId, Time};
+use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, JobState, Pause};
+use ganger_shared::{Ending, JobId, Name, Request, RequestId, Response, SessionId, Time};
 
-use super::broker::{Broker, Connection, KEY, compare_with_record};
+use super::broker::{Broker, Connection, KEY, Leaving, ask, compare_with_record};
 use super::client::{Client, Known};
+use super::disk::Disk;
+use super::history::{History, nanoseconds};
 use super::plan::Plan;
 use super::record::{Item, List, State};
 use super::seen::Seen;
 
 /// Simulated milliseconds in which everything must have ended once nothing goes wrong any more.
 const DRAIN_MS: u64 = 120_000;
+
+/// A disk that has less room than this for new work takes none.
+const FULL_BYTES: u64 = 4_096;
 
 /// The operator's session; it has no connection, and its answers are not read.
 const OPERATOR: SessionId = SessionId(0);
@@ -45,6 +51,8 @@ struct Link {
     up: u64,
     down: u64,
     cut: bool,
+    /// Since when what is on its way reaches nobody.
+    lost_since: u64,
 }
 
 pub(super) struct World {
@@ -59,6 +67,7 @@ pub(super) struct World {
     clients: Vec<Client>,
     sessions: u64,
     known: Known,
+    pub(super) history: History,
     healed: bool,
     flushing: bool,
     tick_at: Option<u64>,
@@ -67,11 +76,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, disk: Box<dyn Disk>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let now = 1_000_000;
-        let broker = Broker::new(plan.config(), Time::from_millis(now));
+        let broker = Broker::new(plan.config(), Time::from_millis(now), disk);
         let mut world = Self {
             rng,
             plan,
@@ -83,6 +92,7 @@ impl World {
             clients: Vec::new(),
             sessions: 1,
             known: Known::default(),
+            history: History::new(seed, now),
             healed: false,
             flushing: false,
             tick_at: None,
@@ -96,6 +106,11 @@ impl World {
         }
         world.at(now + 50, Due::Fault);
         world
+    }
+
+    /// Jobs whose submit was answered as accepted.
+    pub(super) fn accepted(&self) -> &BTreeSet<JobId> {
+        &self.known.accepted
     }
 
     fn new_session(&mut self) -> SessionId {
@@ -125,10 +140,13 @@ impl World {
             self.run(self.now + 500);
             for queue in self.plan.queues.clone() {
                 // Dead letters take room, and what waits for it must come in.
+                self.note_dead_letters(&queue);
                 self.operate(AdminVerb::DeadPurge { which: DeadWhich::Queue(queue) });
             }
         }
         self.confirm_everything();
+        self.note_endings();
+        self.note(What::Drained);
         self.judge();
     }
 
@@ -146,7 +164,8 @@ impl World {
             Due::ToBroker(connection, request) => self.deliver_to_broker(connection, request),
             Due::ToClient(connection, response) => self.deliver_to_client(connection, response),
             Due::BrokerNotices(connection) => {
-                let session = self.links[&connection].session;
+                let Link { session, lost_since, .. } = self.links[&connection];
+                self.note(What::Disturbed { since_ns: nanoseconds(lost_since) });
                 if self.broker.connections.get(&session) == Some(&connection) {
                     self.broker.connections.remove(&session);
                     self.step(Command::Disconnected { session });
@@ -161,9 +180,7 @@ impl World {
             Due::Wake(index) => self.wake(index),
             Due::Flushed => {
                 self.flushing = false;
-                for (connection, response) in self.broker.flushed() {
-                    self.send_down(connection, response);
-                }
+                self.flushed();
             }
             Due::Tick if self.tick_at == Some(self.now) => {
                 self.tick_at = None;
@@ -215,6 +232,7 @@ impl World {
             }
             let world = (&mut self.rng, &self.plan, &mut self.seen);
             let frames = client.hear(self.now, response, &mut self.known, world);
+            self.note_of(index);
             self.send_up(index, frames);
         }
     }
@@ -250,6 +268,7 @@ impl World {
         if core::mem::replace(&mut link.cut, true) {
             return;
         }
+        link.lost_since = self.now;
         let notices = [Due::BrokerNotices(connection), Due::ClientNotices(connection)];
         for due in notices {
             let after = 1 + self.rng.below(self.plan.notice_ms);
@@ -270,12 +289,13 @@ impl World {
         if client.connection.is_none() {
             let connection = Connection(self.links.len() as u64);
             let (up, down, session) = (0, 0, client.session);
-            let link = Link { client: index, session, up, down, cut: false };
+            let link = Link { client: index, session, up, down, cut: false, lost_since: 0 };
             self.links.insert(connection, link);
             let open = client.open(connection);
             return self.send_up(index, vec![open]);
         }
         let frames = client.wake(self.now, &mut self.rng, &self.plan, self.healed);
+        self.note_of(index);
         self.send_up(index, frames);
     }
 
@@ -285,13 +305,18 @@ impl World {
         let before = self.broker.journal.len();
         let repeats = self.is_repeat(&command);
         let opens = matches!(command, Command::Open { .. });
-        let (leaving, expelled) = self.broker.step(self.broker_now(), command);
+        let leaving = self.broker.step(self.broker_now(), command);
         if self.serial.is_multiple_of(16) {
             self.broker.machine.check();
         }
         let events: Vec<Event> = self.broker.journal[before..].to_vec();
         for event in &events {
             self.seen.event(event);
+            if let Event::Ended { verdict: Verdict::Acked { .. }, .. } = event
+                && self.broker.free() < FULL_BYTES
+            {
+                self.seen.hit("a full storage took an ack");
+            }
             if let Event::Ended { verdict, .. } = event {
                 match verdict {
                     Verdict::Released { .. } if opens => self.seen.hit("leases released on resume"),
@@ -301,11 +326,34 @@ impl World {
             }
         }
         self.note_stopped_acks(&events);
-        for (connection, response) in leaving {
-            let accepted = matches!(response, Response::Accepted { .. });
-            if accepted && repeats {
-                self.seen.hit("a repeated submit recognised");
+        let mut answers = leaving.0.iter().map(|(_, response)| response);
+        if repeats && answers.any(|response| matches!(response, Response::Accepted { .. })) {
+            self.seen.hit("a repeated submit recognised");
+        }
+        self.put_out(leaving);
+    }
+
+    /// The journal is on the disk.
+    fn flushed(&mut self) {
+        // Now and then the power may fail before what a restatement stands for is forgotten.
+        let forget = self.rng.chance(700);
+        let before = self.broker.journal.len();
+        let leaving = self.broker.flushed(forget);
+        if std::mem::take(&mut self.broker.loaded) > 0 {
+            self.seen.hit("payloads came back from the journal");
+        }
+        for event in &self.broker.journal[before..] {
+            self.seen.event(event);
+            if matches!(event, Event::Submitted { .. }) {
+                self.seen.hit("a submit waited for the storage");
             }
+        }
+        self.put_out(leaving);
+    }
+
+    /// Sends what leaves the broker, and sees to what it has left to be done.
+    fn put_out(&mut self, (leaving, expelled): Leaving) {
+        for (connection, response) in leaving {
             self.send_down(connection, response);
         }
         for connection in expelled {
@@ -330,7 +378,7 @@ impl World {
     fn is_repeat(&self, command: &Command) -> bool {
         let Command::Request { session, request } = command else { return false };
         let Request::Submit { first_seq, .. } = request else { return false };
-        let first = ganger_shared::JobId { session: *session, seq: *first_seq };
+        let first = JobId { session: *session, seq: *first_seq };
         self.broker.record.jobs.contains_key(&first)
     }
 
@@ -398,9 +446,20 @@ impl World {
                 self.operate(AdminVerb::QueuePurge { queue });
             }
             10 | 11 if self.plan.restarts => {
-                if self.broker.compact() {
-                    self.seen.hit("the journal was compacted");
+                if self.broker.restate() {
+                    self.seen.hit("the journal was restated");
                 }
+                // Sometimes the power fails before it is durable.
+                if self.rng.chance(100) {
+                    self.restart();
+                } else {
+                    self.put_out((Vec::new(), Vec::new()));
+                }
+            }
+            12 if self.plan.fills => {
+                let bytes = *self.rng.pick(&[0, 0, FULL_BYTES, 30_000, u64::MAX]);
+                self.broker.set_free(bytes);
+                self.flushed();
             }
             _ => self.look_for_rare_states(),
         }
@@ -410,7 +469,8 @@ impl World {
     fn abandon(&mut self, gone: Client) {
         if let Some(connection) = gone.connection {
             // After the Close, which is in front of the cut.
-            let link = &self.links[&connection];
+            let link = self.links.get_mut(&connection).unwrap();
+            link.lost_since = self.now;
             let after = link.up.max(self.now) + 1;
             self.at(after, Due::BrokerNotices(connection));
         }
@@ -420,8 +480,8 @@ impl World {
         let now = self.broker_now();
         for queue in self.plan.queues.clone() {
             let show = AdminVerb::QueueShow { queue };
-            let answer = super::broker::ask(&mut self.broker.machine, now, show);
-            if let Some(ganger_shared::admin::AdminAnswer::Queue(info)) = answer {
+            let answer = ask(&mut self.broker.machine, now, show);
+            if let Some(AdminAnswer::Queue(info)) = answer {
                 if info.held_by_list.is_some() {
                     self.seen.hit("a full list held jobs back");
                 }
@@ -433,15 +493,20 @@ impl World {
     }
 
     fn restart(&mut self) {
-        let kept = usize::try_from(self.rng.below(4)).unwrap();
-        let before = self.broker.journal.len();
-        self.broker.restart(self.plan.config(), self.broker_now(), kept);
-        self.seen.hit("the broker was restarted");
-        if self.broker.began_with_restatement() {
-            self.seen.hit("a restart began with a restatement");
-        }
-        if self.broker.journal.len() < before {
-            self.seen.hit("the broker lost what was not durable");
+        self.note(What::BrokerKilled);
+        let now = self.broker_now();
+        let restart = self.broker.restart(self.plan.config(), now, &mut self.rng);
+        self.note(What::BrokerStarted);
+        for (what, happened) in [
+            ("the broker was restarted", true),
+            ("a restart began with a restatement", restart.restated),
+            ("the power failed in the middle of a restatement", restart.cut_off),
+            ("the power failed before a restatement took its place", restart.unforgotten),
+            ("the broker lost what was not durable", restart.lost),
+        ] {
+            if happened {
+                self.seen.hit(what);
+            }
         }
         let connections: Vec<Connection> = self.links.keys().copied().collect();
         connections.into_iter().for_each(|connection| self.cut(connection));
@@ -449,10 +514,61 @@ impl World {
     }
 
     fn operate(&mut self, verb: AdminVerb) {
+        if let AdminVerb::DeadRetry { which: DeadWhich::Queue(queue) } = &verb {
+            self.note(What::Redriven { queue: queue.clone() });
+        }
         let (key, held, name) = (KEY, Vec::new(), String::new());
         self.step(Command::Open { session: OPERATOR, key, held, name });
         let request = Request::Admin { request: RequestId(0), verb };
         self.step(Command::Request { session: OPERATOR, request });
+    }
+
+    // --- the history
+
+    fn note(&mut self, what: What) {
+        self.history.note(self.now, "world", what);
+    }
+
+    /// What a client has just asked or was told.
+    fn note_of(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        if client.notes.is_empty() {
+            return;
+        }
+        let name = client.name();
+        for what in client.notes.drain(..) {
+            self.history.note(self.now, &name, what);
+        }
+    }
+
+    /// An operator looks at the dead letters of a queue.
+    fn note_dead_letters(&mut self, queue: &Name) {
+        let (queue, skip, count) = (queue.clone(), 0, u32::MAX);
+        let now = self.broker_now();
+        let list = AdminVerb::DeadList { queue, skip, count };
+        if let Some(AdminAnswer::Jobs(dead)) = ask(&mut self.broker.machine, now, list) {
+            for info in dead {
+                self.note(What::Ended { jobs: Jobs::one(info.job), ending: Ended::Dead });
+            }
+        }
+    }
+
+    /// An operator looks what became of every job that was accepted: not everybody waits for their
+    /// jobs, or lives to hear of them.
+    fn note_endings(&mut self) {
+        let now = self.broker_now();
+        for job in self.known.accepted.clone() {
+            let show = AdminVerb::JobShow { job };
+            let answer = ask(&mut self.broker.machine, now, show);
+            let Some(AdminAnswer::Jobs(found)) = answer else { continue };
+            let ending = match &found[0].state {
+                JobState::Acked { .. } => Ended::Acked,
+                JobState::Dead { .. } => Ended::Dead,
+                JobState::Cancelled => Ended::Cancelled,
+                state => panic!("{job} is {state:?} in the end"),
+            };
+            self.note(What::Ended { jobs: Jobs::one(job), ending });
+        }
     }
 
     // --- the end
@@ -460,6 +576,8 @@ impl World {
     fn heal(&mut self) {
         self.healed = true;
         (self.plan.hangs, self.plan.cancels) = (false, false);
+        self.broker.set_free(u64::MAX);
+        self.flushed();
         for client in &mut self.clients {
             client.frozen_until = 0;
         }
@@ -509,6 +627,8 @@ impl World {
     /// What clients were told is what the journal says.
     fn judge(&mut self) {
         self.broker.machine.check();
+        let verdict = self.history.verdict();
+        assert!(verdict.passed, "{}", verdict.complaint().unwrap_or_default());
         let now = self.broker_now();
         compare_with_record(&mut self.broker.machine, &self.broker.record, now);
         self.broker.compare_with_replay(self.plan.config(), now);

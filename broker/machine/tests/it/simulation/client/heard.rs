@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_chance::Rng;
+use ganger_history::{Ending as Ended, Hash, Item, Jobs, Reply, What};
 use ganger_shared::response::Items;
 use ganger_shared::{
     Ending, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Rejection, Request, RequestId,
     Response, SessionId, Settlement, SubscriptionId,
 };
 
-use super::{Client, Will, Work};
+use super::{Client, Will, Work, jobs as told};
 use crate::simulation::plan::Plan;
 use crate::simulation::seen::Seen;
 
@@ -56,13 +57,22 @@ impl Client {
             Response::Accepted { request, .. } => {
                 if let Some(Request::Submit { first_seq, payloads, .. }) = self.answered(request) {
                     let first = JobId { session: self.session, seq: first_seq };
-                    known.accepted.extend(JobRange { first, count: payloads.count() }.iter());
+                    let jobs = JobRange { first, count: payloads.count() };
+                    known.accepted.extend(jobs.iter());
+                    self.notes.push(What::Submitted { jobs: told(jobs), reply: Reply::Ok });
                 }
             }
             Response::Rejected { request, rejection } => {
-                return self.rejected(request, &rejection, seen);
+                self.rejected(request, &rejection, rng, seen);
             }
-            Response::Assign { subscription, first_lease, jobs, payloads, .. } => {
+            Response::Assign { subscription, first_lease, attempt, jobs, payloads, .. } => {
+                self.notes.push(What::Granted {
+                    queue: self.queues[&subscription].clone(),
+                    jobs: told(jobs),
+                    lease: first_lease,
+                    attempt,
+                    payloads: payloads.slices().map(Hash::of).collect(),
+                });
                 self.assigned(now, subscription, first_lease, (jobs, payloads), rng, plan);
             }
             Response::Settled { request, lost } => self.settled(request, &lost, known, seen),
@@ -93,7 +103,12 @@ impl Client {
                     Some(Request::Pop { list, receipt, .. }) => {
                         let pops = self.pops.entry(list.clone()).or_default();
                         assert_eq!(pops.receipt, receipt, "an answer to another pop");
+                        if pops.arrived > 0 {
+                            // This pop has said so.
+                            self.notes.push(What::Confirmed { list: list.clone() });
+                        }
                         (pops.waiting, pops.arrived) = (false, receipt);
+                        self.notes.extend(read(&list, start, &items));
                         let count: u64 = items.iter().map(|run| u64::from(run.block.count())).sum();
                         for index in (start..).take(usize::try_from(count).unwrap()) {
                             let by = (self.session, receipt);
@@ -135,25 +150,37 @@ impl Client {
         self.unanswered.remove(&request.0)
     }
 
-    fn rejected(&mut self, id: RequestId, rejection: &Rejection, seen: &mut Seen) -> Vec<Request> {
+    fn rejected(&mut self, id: RequestId, rejection: &Rejection, rng: &mut Rng, seen: &mut Seen) {
         let Some(request) = self.answered(id) else {
             panic!("{} was rejected: {rejection}", id.0);
         };
         match (&request, rejection) {
             (Request::Submit { .. }, Rejection::QueueFull { .. }) => {
                 seen.hit("a full queue refused");
-                self.refused.push(request);
             }
-            (Request::Submit { .. }, Rejection::Paused { .. } | Rejection::TooMany { .. }) => {
-                self.refused.push(request);
+            (Request::Submit { .. }, Rejection::StorageFull { .. }) => {
+                seen.hit("a full storage refused a submit");
             }
+            (Request::Submit { .. }, Rejection::Paused { .. } | Rejection::TooMany { .. }) => {}
             (Request::Append { .. }, Rejection::ListFull { .. }) => {
                 seen.hit("a full list refused an append");
-                self.refused.push(request);
+            }
+            (Request::Append { .. }, Rejection::StorageFull { .. }) => {
+                seen.hit("a full storage refused an append");
             }
             (request, rejection) => panic!("{request:?} was rejected: {rejection}"),
         }
-        Vec::new()
+        match request {
+            Request::Submit { first_seq, payloads, .. } if rng.chance(125) => {
+                seen.hit("a refused submit was given up");
+                let first = JobId { session: self.session, seq: first_seq };
+                let jobs = JobRange { first, count: payloads.count() };
+                self.awaited.retain(|&job| !jobs.contains(job));
+                self.notes.push(What::Submitted { jobs: told(jobs), reply: Reply::Fail });
+            }
+            // To be tried again: what comes of it is not known yet.
+            request => self.refused.push(request),
+        }
     }
 
     fn assigned(
@@ -196,6 +223,11 @@ impl Client {
         for Settlement { leases, outcome } in settlements {
             for (lease, at) in (leases.first.0..leases.end()).zip(0..) {
                 let work = self.works.remove(&LeaseId(lease));
+                if let Some(job) = self.settling.remove(&LeaseId(lease)) {
+                    let reply = if is_lost(lease) { Reply::Fail } else { Reply::Ok };
+                    let (jobs, lease) = (Jobs::one(job), LeaseId(lease));
+                    self.notes.push(What::Settled { jobs, lease, reply });
+                }
                 let Outcome::Ack { outputs } = &outcome else { continue };
                 let Some(work) = work else { continue };
                 if is_lost(lease) {
@@ -220,9 +252,33 @@ impl Client {
                 continue;
             }
             self.awaited.remove(&job);
+            let how = match &ending {
+                Ending::Acked { .. } => Some(Ended::Acked),
+                Ending::Dead { .. } => Some(Ended::Dead),
+                Ending::Cancelled => Some(Ended::Cancelled),
+                Ending::Unknown => None,
+            };
+            let jobs = Jobs::one(job);
+            self.notes.extend(how.map(|ending| What::Ended { jobs, ending }));
             known.finished.push((job, ending));
         }
     }
+}
+
+/// The results among popped items, for the history.
+fn read(list: &Name, start: u64, items: &[Items]) -> Option<What> {
+    let (mut index, mut read) = (start, Vec::new());
+    for run in items {
+        if let Some(jobs) = run.jobs {
+            let results = jobs.iter().zip(run.block.slices()).zip(index..);
+            read.extend(results.map(|((job, bytes), index)| {
+                let result = Hash::of(bytes);
+                Item { index, job, result }
+            }));
+        }
+        index += u64::from(run.block.count());
+    }
+    (!read.is_empty()).then(|| What::Read { list: list.clone(), items: read })
 }
 
 fn note_items(list: &Name, start: u64, items: &[Items], known: &mut Known) {
