@@ -7,7 +7,7 @@ use ganger_machine::event::{Fault, StopCause, Verdict};
 use ganger_shared::DeathReason;
 
 /// What every run over many seeds must have met at least once.
-pub(super) const SOMETIMES: [&str; 35] = [
+pub(crate) const SOMETIMES: [&str; 35] = [
     "resumed with leases held",
     "a late settle refused",
     "a repeated submit recognised",
@@ -46,27 +46,27 @@ pub(super) const SOMETIMES: [&str; 35] = [
 ];
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     counts: BTreeMap<&'static str, u64>,
 }
 
 impl Seen {
-    pub(super) fn hit(&mut self, what: &'static str) {
+    pub(crate) fn hit(&mut self, what: &'static str) {
         assert!(SOMETIMES.contains(&what), "{what:?} is not in the list");
         *self.counts.entry(what).or_default() += 1;
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (what, count) in &other.counts {
             *self.counts.entry(what).or_default() += count;
         }
     }
 
-    pub(super) fn missing(&self) -> Vec<&'static str> {
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
         SOMETIMES.into_iter().filter(|what| !self.counts.contains_key(what)).collect()
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         match event {
             Event::Stopping { cause: StopCause::Request, .. } => {
                 self.hit("a job cancelled while it ran");

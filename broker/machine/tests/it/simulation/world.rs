@@ -55,7 +55,7 @@ struct Link {
     lost_since: u64,
 }
 
-pub(super) struct World {
+pub(crate) struct World {
     rng: Rng,
     plan: Plan,
     now: u64,
@@ -72,11 +72,11 @@ pub(super) struct World {
     flushing: bool,
     tick_at: Option<u64>,
     pub(super) broker: Broker,
-    pub(super) seen: Seen,
+    pub(crate) seen: Seen,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, disk: Box<dyn Disk>) -> Self {
+    pub(crate) fn new(seed: u64, disk: Box<dyn Disk>) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
         let now = 1_000_000;
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// The whole life: the faulty part, the mending, the end and the judgement.
-    pub(super) fn live(&mut self) {
+    pub(crate) fn live(&mut self) {
         let until = self.now + self.plan.faulty_ms;
         self.run(until);
         let now = self.broker_now();
