@@ -120,6 +120,7 @@ impl StartError {
             | Self::Key(_)
             | Self::NoKey { .. }
             | Self::Durability { .. }
+            | Self::NoFolder
             | Self::Queue { .. }
             | Self::Settings(_)
             | Self::Thread(_)

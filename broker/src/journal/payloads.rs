@@ -7,7 +7,7 @@ use ganger_machine::stated::Stated;
 use ganger_machine::{Event, Load};
 use ganger_shared::{Block, JobRange};
 
-use crate::storage::{self, Record, Seq, Storage, StorageError};
+use crate::storage::{self, Extent, Record, Seq, Storage, StorageError};
 
 /// Reads what is asked for: one payload for each job.
 pub(super) fn read(
@@ -40,6 +40,10 @@ pub(super) fn read(
                 jobs.count,
                 jobs.first
             ),
+            extent: Box::new(Extent {
+                records: records.first().map(|&first| (first, records.last().copied())),
+                ..Extent::default()
+            }),
         })
     });
     loaded.collect()
