@@ -400,6 +400,14 @@ impl Storage for Slow {
         self.inner.replay(visit)
     }
 
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.inner.read(wanted, visit)
+    }
+
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
         self.inner.append(records, until)
     }

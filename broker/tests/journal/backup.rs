@@ -10,8 +10,8 @@ use ganger_broker::storage::disk::{Fill, Inspection, Options};
 use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, StorageError, Until};
 
 use crate::life::{Asked, Life, open, replay};
-use crate::rng::Rng;
 use crate::sim::Sim;
+use ganger_chance::Rng;
 
 /// Copies what is on a disk to a disk of its own.
 fn backup(from: &Sim) -> Result<Sim, StorageError> {
