@@ -177,7 +177,7 @@ impl Error {
                 Some(format!("ganger queue resume {queue}"))
             }
             Self::Rejected(Rejection::QueueFull { .. } | Rejection::MemoryFull { .. }) => {
-                Some("submit again later, or wait for room with --wait-when-full".to_owned())
+                Some("submit again later, or wait for room with --when-full wait".to_owned())
             }
             Self::Rejected(Rejection::StorageFull { .. }) => {
                 Some("submit again later: the broker's disk is full".to_owned())

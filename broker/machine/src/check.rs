@@ -93,6 +93,7 @@ impl Machine {
         let list_bytes: u64 = self.lists.iter().map(crate::list::List::bytes).sum();
         let parked = self.queues.iter().flat_map(|queue| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
+        assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
         let expected = in_memory + list_bytes + parked;
         assert_eq!(self.bytes, expected, "bytes in memory");
     }

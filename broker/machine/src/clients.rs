@@ -148,11 +148,12 @@ impl Machine {
             }
         }
         for queue in parked {
-            let bytes = &mut self.bytes;
+            let (bytes, parked) = (&mut self.bytes, &mut self.memory.parked_bytes);
             self.queues[queue.0].submits.retain(|submit| {
                 let stays = submit.jobs.first.session != id;
                 if !stays {
                     *bytes -= submit.payloads.size_bytes() as u64;
+                    *parked -= submit.payloads.size_bytes() as u64;
                 }
                 stays
             });

@@ -26,6 +26,7 @@ mod finished;
 mod join;
 mod list;
 mod machine;
+mod memory;
 mod numbers;
 mod operator;
 pub mod output;

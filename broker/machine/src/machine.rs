@@ -16,6 +16,7 @@ use crate::config::{Available, Config};
 use crate::event::Event;
 use crate::finished::FinishedJobs;
 use crate::list::{List, ListKey};
+use crate::memory::Memory;
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey, Size};
 use crate::room::Room;
@@ -45,6 +46,7 @@ pub struct Machine {
     pub(crate) timers: Timers,
     /// In memory: payload bytes of jobs, of submits that wait for room, and of items.
     pub(crate) bytes: u64,
+    pub(crate) memory: Memory,
     pub(crate) backlog: Backlog,
     /// In the journal.
     pub(crate) room: Room,
@@ -75,6 +77,7 @@ impl Machine {
             finished,
             timers: Timers::default(),
             bytes: 0,
+            memory: Memory::default(),
             backlog: Backlog::default(),
             room: Room::default(),
             awake: BTreeSet::new(),
@@ -103,6 +106,7 @@ impl Machine {
         }
         self.dispatch(out);
         self.unload_crowded();
+        self.admit_for_memory(out);
     }
 
     /// When the next [`Command::Tick`] is due.

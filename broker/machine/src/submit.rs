@@ -57,7 +57,12 @@ impl Machine {
             notify: submit.notify,
         };
         if let Decision::Park = decision {
-            self.bytes += waiting.payloads.size_bytes() as u64;
+            let bytes = waiting.payloads.size_bytes() as u64;
+            if self.is_crowded(bytes) {
+                self.await_memory();
+            }
+            self.bytes += bytes;
+            self.memory.parked_bytes += bytes;
             self.queues[queue.0].submits.push_back(waiting);
             if let Some(holder) = self.sessions.get_mut(&submit.session) {
                 holder.parked.insert(queue);
@@ -97,16 +102,13 @@ impl Machine {
         self.judge_storage(settings.durability, more)?;
         let passed = held.unwrap_or_default().bound_passed(more, settings);
         let waiting = existing.map_or(0, |queue| queue.submits.len());
-        let turn_comes = waiting == 0;
-        let Some((used, limit, unit)) = passed else {
-            return Ok(if turn_comes || submit.when_full == WhenFull::Refuse {
-                Decision::Accept
-            } else {
-                Decision::Park
-            });
-        };
+        let can_wait = submit.when_full == WhenFull::Wait;
+        let turn_comes = waiting == 0 && !self.is_crowded(more.bytes);
+        if passed.is_none() && (turn_comes || !can_wait) {
+            return Ok(Decision::Accept);
+        }
         let fits_ever = Size::default().bound_passed(more, settings).is_none();
-        if submit.when_full == WhenFull::Refuse || !fits_ever {
+        if let Some((used, limit, unit)) = passed.filter(|_| !can_wait || !fits_ever) {
             let (queue, unit) = (submit.queue.clone(), unit.to_owned());
             return Err(Rejection::QueueFull { queue, used, limit, unit });
         }
@@ -312,9 +314,14 @@ impl Machine {
                 self.await_room();
                 return;
             }
+            if self.is_crowded(more.bytes) {
+                self.await_memory();
+                return;
+            }
             let queue = &mut self.queues[key.0];
             let submit = queue.submits.pop_front().expect("a front was just seen");
             self.bytes -= more.bytes;
+            self.memory.parked_bytes -= more.bytes;
             self.accept(key, submit, out);
         }
     }
