@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ganger_broker::storage::disk::Inspection;
+use ganger_broker::storage::disk::{Inspection, Options};
 use ganger_broker::storage::{DiskStorage, Record, Seq, Storage, StorageError, Until};
 use ganger_chance::Rng;
 
@@ -320,15 +320,17 @@ fn a_segment_of_another_history_of_the_same_journal_is_found() {
 #[test]
 fn damage_is_named_by_segment_bytes_and_records() {
     let (sim, _) = journal(Last::Sealed);
-    sim.damage("seg-0000000001", |bytes| bytes[2 * BLOCK + 700] ^= 1);
+    sim.damage("seg-0000000002", |bytes| bytes[BLOCK + 700] ^= 1);
     let error = replay(&mut open(&sim)).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         error,
-        "the storage is damaged at seg-0000000001, bytes 8192 to 12288: \
-         the frame is not what was written; frame 3 with records from 2 is lost"
+        "the storage is damaged at seg-0000000002, bytes 4096 to 8192: \
+         the frame is not what was written; frame 4 with records from 2 is lost"
     );
     let sim = Sim::new();
-    let mut storage = open(&sim);
+    // The frame and its seal in one segment.
+    let options = Options { segment_bytes: 128 << 10, ..OPTIONS };
+    let mut storage = DiskStorage::on(sim.files(), options);
     replay(&mut storage).unwrap();
     append(&mut storage, &[b"one".to_vec(), b"two".to_vec()], 1, Until::Durable);
     storage.append(&[], Until::Durable).unwrap();

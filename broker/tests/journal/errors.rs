@@ -81,7 +81,7 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
     let segment = 24 << 10;
     let options = Options { segment_bytes: segment, ..OPTIONS };
     let open = |sim: &Sim| DiskStorage::on(sim.files(), options);
-    // For one segment and its spare, and a half more.
+    // For the small one of a start, its spare and another one.
     sim.disk().free_bytes = Some(2 * segment + segment / 2);
     let mut storage = open(&sim);
     replay(&mut storage).unwrap();
@@ -98,7 +98,7 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
         taken += 1;
         assert!(taken < 100, "the disk is full and has room");
     }
-    assert_eq!(taken, 4, "there was room for the rest of a segment");
+    assert_eq!(taken, 5, "there was room for the rest of the first segment and for another one");
     // What ends it needs none: it has the spare.
     let last = (0..3).map(|_| append(&mut storage, b"done")).last().unwrap();
     assert_eq!(storage.room().bytes, 0);
@@ -108,6 +108,43 @@ fn full_disk_has_no_room_for_new_work_and_takes_the_rest() {
     append(&mut storage, b"new work");
     drop(storage);
     assert_eq!(replay(&mut open(&sim)).unwrap().records, [b"new work"]);
+}
+
+#[test]
+fn full_disk_can_be_started_on_again_and_again() {
+    let sim = Sim::new();
+    let options = Options { segment_bytes: 512 << 10, ..OPTIONS };
+    let open = || DiskStorage::on(sim.files(), options);
+    let mut bodies = Vec::new();
+    let append = |storage: &mut DiskStorage, bodies: &mut Vec<Vec<u8>>, until| {
+        let seq = Seq(bodies.len() as u64 + 1);
+        bodies.push(format!("record {seq}").into_bytes());
+        storage.append(&[Record { seq, body: &bodies[bodies.len() - 1] }], until).unwrap();
+    };
+    let mut storage = open();
+    replay(&mut storage).unwrap();
+    append(&mut storage, &mut bodies, Until::Durable);
+    // Others take all that is left.
+    sim.disk().free_bytes = Some(0);
+    drop(storage);
+    for round in 0..12 {
+        let mut storage = open();
+        assert_eq!(replay(&mut storage).unwrap().records, bodies, "start {round}");
+        if round > 0 {
+            assert_eq!(storage.room().bytes, 0, "start {round}");
+        }
+        // What ends jobs goes on, in every round.
+        append(&mut storage, &mut bodies, Until::Durable);
+        append(&mut storage, &mut bodies, Until::Written);
+        if round % 3 == 0 {
+            storage.append(&[], Until::Durable).unwrap();
+        }
+    }
+    let mut storage = open();
+    replay(&mut storage).unwrap();
+    assert_eq!(storage.room().bytes, 0);
+    sim.disk().free_bytes = Some(1 << 20);
+    assert!(storage.room().bytes > 0, "there is space and no room");
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl Spare {
         Ok(Some(Self { file, size_bytes, filling }))
     }
 
+    /// Its size, whether it is filled already or not.
+    pub(super) const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     /// Waits until it is all zeros and durable, at least `size_bytes` of them. Returns it and its
     /// size.
     pub(super) fn finish(mut self, size_bytes: u64) -> io::Result<(Arc<dyn File>, u64)> {

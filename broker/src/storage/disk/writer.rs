@@ -25,6 +25,13 @@ use super::segment::{self, BLOCK, Head, Link, Segment};
 use super::spare::{self, Spare};
 use super::{Options, damaged, failed, misplaced};
 
+/// A segment that is smaller than it should be has so many eighths of that: the first one of a
+/// start, which is waited for, and a spare where there is no space for a whole one.
+const STEPS: u64 = 8;
+
+/// Of a segment: its head, a frame, and the block that stays zeros.
+const LEAST_BLOCKS: u64 = 3;
+
 pub(super) struct Writer {
     files: Arc<dyn Files>,
     store: Store,
@@ -42,6 +49,8 @@ pub(super) struct Writer {
     unsealed: bool,
     /// `None` where there is no space for it.
     spare: Option<Spare>,
+    /// How much was free when there was no space for a whole spare.
+    refused_at: Option<u64>,
     /// What fits into further segments, if that is known to be something.
     further: Option<u64>,
     draft: Draft,
@@ -72,7 +81,7 @@ impl Writer {
         store: Store,
         options: Options,
     ) -> Result<Self, StorageError> {
-        let (spare, blocks) = Self::begin(&*files, options, options.segment_blocks())?;
+        let (spare, blocks) = Self::begin(&*files, options, frame::blocks(Head::BYTES))?;
         let head = Head { segment: 1, blocks, previous: 0, previous_blocks: 0 };
         let mut writer = Self::new(files, store, options, &head, spare, Link::FIRST);
         writer.write_head(&head)?;
@@ -90,8 +99,9 @@ impl Writer {
         index: Index,
     ) -> Result<Self, StorageError> {
         let last = log.last();
-        let blocks = options.segment_blocks().max(last.head.blocks);
-        let (spare, blocks) = Self::begin(&*files, options, blocks)?;
+        let unproven = last.blocks.saturating_sub(log.sound.blocks);
+        let used = frame::blocks(Head::BYTES) + unproven;
+        let (spare, blocks) = Self::begin(&*files, options, used)?;
         let segment = last.head.segment + 1;
         // A segment with nothing proven in it is not worth keeping.
         let is_empty = log.sound.blocks <= frame::blocks(Head::BYTES);
@@ -145,28 +155,38 @@ impl Writer {
             synced: link.number,
             unsealed: false,
             spare: None,
+            refused_at: None,
             further: None,
             draft: Draft::default(),
         }
     }
 
-    /// Makes the file of the first segment to be written. What an earlier start has left of one is
-    /// of no use: it may not be zeros.
+    /// Makes the file of the first segment to be written, of which some blocks are used at once. What
+    /// an earlier start has left of one is of no use: it may not be zeros.
+    ///
+    /// It is a small one, for nobody is served before it is filled with zeros; and smaller still
+    /// where there is no space for that.
     fn begin(
         files: &dyn Files,
         options: Options,
-        blocks: u64,
+        used: u64,
     ) -> Result<(Arc<dyn File>, u64), StorageError> {
         let failed = |error| failed(format!("make {}", files.place(spare::NAME)), error);
         let names = files.names().map_err(failed)?;
         if names.iter().any(|name| name == spare::NAME) {
             files.remove(spare::NAME).map_err(failed)?;
         }
-        let bytes = segment::bytes(blocks);
-        let spare = Spare::begin(files, bytes, options.fill).map_err(failed)?;
-        let spare = spare.ok_or_else(|| failed(ErrorKind::StorageFull.into()))?;
-        let (file, bytes) = spare.finish(bytes).map_err(failed)?;
-        Ok((file, bytes / BLOCK))
+        // With room for a frame, and the block that stays zeros.
+        let least = used + 2;
+        let blocks = (options.segment_blocks() / STEPS).max(least);
+        for blocks in [blocks, least] {
+            let bytes = segment::bytes(blocks);
+            if let Some(spare) = Spare::begin(files, bytes, options.fill).map_err(failed)? {
+                let (file, bytes) = spare.finish(bytes).map_err(failed)?;
+                return Ok((file, bytes / BLOCK));
+            }
+        }
+        Err(failed(ErrorKind::StorageFull.into()))
     }
 
     /// Position of the last record.
@@ -269,14 +289,14 @@ impl Writer {
 
     /// How much new work fits; none where the spare is missing.
     pub(super) fn room(&mut self) -> Result<Room, StorageError> {
-        if self.spare.is_none() {
-            self.begin_spare()?;
+        if !self.has_whole_spare() {
+            self.enlarge_spare()?;
         }
         if self.current.room() == 0 && self.spare.is_some() {
             // It may hold nothing that is needed, and give its space back.
             self.change_segment(1)?;
         }
-        let (Some(more), true) = (self.further_room()?, self.spare.is_some()) else {
+        let (Some(more), true) = (self.further_room()?, self.has_whole_spare()) else {
             return Ok(Room { bytes: 0 });
         };
         Ok(Room { bytes: segment::bytes(self.current.room()).saturating_add(more) })
@@ -402,15 +422,52 @@ impl Writer {
         cut.map_err(|error| failed(format!("cut {}", self.files.place(&name)), error))
     }
 
+    /// Whether the next segment has the size that it should have.
+    fn has_whole_spare(&self) -> bool {
+        let whole = segment::bytes(self.options.segment_blocks());
+        self.spare.as_ref().is_some_and(|spare| spare.size_bytes() >= whole)
+    }
+
+    /// Makes the next segment, of the largest size that there is space for.
     fn begin_spare(&mut self) -> Result<(), StorageError> {
-        let bytes = segment::bytes(self.options.segment_blocks());
-        let spare = Spare::begin(&*self.files, bytes, self.options.fill)
-            .map_err(|error| failed(format!("make {}", self.files.place(spare::NAME)), error))?;
-        if spare.is_none() {
-            log::warn!(directory = self.files.place(""), bytes; "no space for the next segment");
+        let failed = |error| failed(format!("make {}", self.files.place(spare::NAME)), error);
+        let whole = self.options.segment_blocks();
+        let mut tried = 0;
+        for step in (1..=STEPS).rev() {
+            let blocks = (whole * step / STEPS).max(LEAST_BLOCKS);
+            if blocks == tried {
+                continue;
+            }
+            tried = blocks;
+            let bytes = segment::bytes(blocks);
+            self.spare = Spare::begin(&*self.files, bytes, self.options.fill).map_err(failed)?;
+            if self.spare.is_some() {
+                break;
+            }
         }
-        self.spare = spare;
+        self.refused_at = None;
+        if !self.has_whole_spare() {
+            self.refused_at = Some(self.free_bytes()?);
+            let bytes = self.spare.as_ref().map_or(0, Spare::size_bytes);
+            log::warn!(directory = self.files.place(""), bytes; "no space for a whole next segment");
+        }
         Ok(())
+    }
+
+    /// Makes the next segment anew where there was too little space for it and there is more.
+    fn enlarge_spare(&mut self) -> Result<(), StorageError> {
+        let free = self.free_bytes()?;
+        let whole = segment::bytes(self.options.segment_blocks());
+        let had = self.spare.as_ref().map_or(0, Spare::size_bytes);
+        if self.refused_at.is_some_and(|refused_at| free <= refused_at) || free + had < whole {
+            return Ok(());
+        }
+        if self.spare.take().is_some() {
+            let removed = self.files.remove(spare::NAME);
+            let place = self.files.place(spare::NAME);
+            removed.map_err(|error| failed(format!("remove {place}"), error))?;
+        }
+        self.begin_spare()
     }
 
     /// Removes the segments that hold only records before `from`.
