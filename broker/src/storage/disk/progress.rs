@@ -7,8 +7,10 @@ use super::recovery::Log;
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The clock is looked at after so many records: a look costs as much as a small one.
+/// The clock is looked at after so many records, for a look costs as much as a small one, or after
+/// so many blocks.
 const RECORDS: u64 = 256;
+const BLOCKS: u64 = 256;
 
 pub(super) struct Progress {
     /// Records so far.
@@ -17,6 +19,10 @@ pub(super) struct Progress {
     segments: Vec<(u64, u64)>,
     /// Of all.
     blocks: u64,
+    /// The segment that is being read, and the blocks before it.
+    current: (u64, u64),
+    /// Blocks that were read when the clock was looked at.
+    looked_at: u64,
     due: Instant,
 }
 
@@ -33,7 +39,9 @@ impl Progress {
             blocks += of_this;
             (segment, before)
         });
-        Self { records: 0, segments: segments.collect(), blocks, due: now + EVERY }
+        let segments: Vec<_> = segments.collect();
+        let current = segments.first().copied().unwrap_or_default();
+        Self { records: 0, segments, blocks, current, looked_at: 0, due: now + EVERY }
     }
 
     /// Counts a record, of a frame at this block of this segment. Returns the share of the log that
@@ -45,16 +53,20 @@ impl Progress {
         now: impl FnOnce() -> Instant,
     ) -> Option<u64> {
         self.records += 1;
-        if !self.records.is_multiple_of(RECORDS) {
+        if segment != self.current.0 {
+            let found = self.segments.iter().find(|(number, _)| *number == segment);
+            self.current = found.copied().unwrap_or(self.current);
+        }
+        let read = self.current.1 + block;
+        if !self.records.is_multiple_of(RECORDS) && read < self.looked_at + BLOCKS {
             return None;
         }
+        self.looked_at = read;
         let now = now();
         if now < self.due {
             return None;
         }
         self.due = now + EVERY;
-        let before = self.segments.iter().find(|(number, _)| *number == segment);
-        let read = before.map_or(0, |(_, before)| before + block);
         Some(100 * read / self.blocks.max(1))
     }
 }
@@ -77,5 +89,16 @@ mod tests {
         }
         assert_eq!(progress.records, RECORDS * 8);
         assert_eq!(told, [5, 50, 50]);
+    }
+
+    #[test]
+    fn large_records_are_told_of_too() {
+        let begun = Instant::now();
+        let mut progress = Progress::of([(1, 4_000)].into_iter(), begun);
+        let told = (0..4).filter_map(|second| {
+            progress
+                .after_record(1, second * 1_000, || begun + EVERY * u32::try_from(second).unwrap())
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [25, 50, 75]);
     }
 }
