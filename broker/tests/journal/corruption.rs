@@ -271,7 +271,10 @@ fn what_a_later_version_made_is_refused_by_name() {
         refused(read_only.clone()),
         "it has the unknown features 0x2 that forbid to write it"
     );
-    Inspection::on(Sim::holding(read_only).files()).verify().unwrap();
+    let inspection = Inspection::on(Sim::holding(read_only).files());
+    inspection.verify().unwrap();
+    let copied = inspection.backup(&Sim::new());
+    assert!(matches!(copied, Err(StorageError::Unsupported { .. })), "{copied:?}");
     let compatible = format_with(|copy| copy[32] = 255);
     replay(&mut open(&Sim::holding(compatible))).unwrap();
 }

@@ -20,7 +20,7 @@ use std::io::{self, ErrorKind};
 use crate::storage::StorageError;
 
 use super::files::{Files, Lock};
-use super::format::Store;
+use super::format::{Access, Store};
 use super::frame::BLOCK_BYTES;
 use super::inspect::{Inspection, Summary};
 use super::recovery::{Log, Part, find_moving_end};
@@ -120,7 +120,9 @@ impl Inspection {
         copied: &mut BTreeMap<u64, u64>,
     ) -> Result<Summary, Fault> {
         let files = &*self.files;
-        let (store, format_is_whole) = self.store(names).map_err(Fault::Source)?;
+        // What may not be written by this version would not be copied whole.
+        let store = self.store(names, Access::Write);
+        let (store, format_is_whole) = store.map_err(Fault::Source)?;
         let held = files.holder(LOCK).is_ok_and(|holder| holder.is_some());
         let looks = if held { LOOKS_WHEN_HELD } else { 1 };
         let log = Log::find_up_to(files, &store, names, |last| find_moving_end(last, looks));

@@ -161,7 +161,7 @@ impl Inspection {
     ///
     /// The file FORMAT is lost, or `out` is not empty, and errors of the system.
     pub fn salvage(&self, out: DiskStorage) -> Result<Salvaged, StorageError> {
-        let (store, _) = self.store(&names(&*self.files)?)?;
+        let (store, _) = self.store(&names(&*self.files)?, Access::Read)?;
         let mut out = Salvage::begin(out)?;
         let mut numbers: Vec<u64> =
             names(&*self.files)?.iter().filter_map(|name| segment::number(name)).collect();
@@ -207,8 +207,12 @@ impl Inspection {
         out.finish()
     }
 
-    pub(super) fn store(&self, names: &[String]) -> Result<(Store, bool), StorageError> {
-        match format::read(&*self.files, names, Access::Read)? {
+    pub(super) fn store(
+        &self,
+        names: &[String],
+        access: Access,
+    ) -> Result<(Store, bool), StorageError> {
+        match format::read(&*self.files, names, access)? {
             Found::Sound(store) => Ok((store, true)),
             Found::OneCopy(store) => Ok((store, false)),
             Found::Nothing => Err(damaged(self.files.place(format::NAME), "there is no such file")),
@@ -217,7 +221,7 @@ impl Inspection {
 
     fn find(&self) -> Result<(Store, bool, Log), StorageError> {
         let names = names(&*self.files)?;
-        let (store, format_is_whole) = self.store(&names)?;
+        let (store, format_is_whole) = self.store(&names, Access::Read)?;
         let log = Log::find(&*self.files, &store, &names)?;
         Ok((store, format_is_whole, log))
     }
