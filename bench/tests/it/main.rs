@@ -53,23 +53,9 @@ fn assert_all_results_come_back(peer: &str) {
     }
 }
 
-/// Fails once the broker has a journal, so that `Ganger::lacks` goes then.
-#[test]
-fn ganger_says_which_durability_it_does_not_offer() {
-    for series in series_of("ganger", &["--durability", "strict", "--shape", "latency,best"]) {
-        assert!(series["unavailable"].as_str().unwrap().contains("not available yet"), "{series}");
-        assert_eq!(series["failures"].as_array().unwrap().len(), 0, "{series}");
-    }
-}
-
 #[test]
 fn ganger_gives_all_results_back() {
-    let series = series_of("ganger", &["--payload", "16,64KiB"]);
-    assert!(series.len() >= 8, "ganger has {} series", series.len());
-    for series in series {
-        assert_eq!(series["runs"].as_array().unwrap().len(), 1, "{series}");
-        assert_eq!(series["failures"].as_array().unwrap().len(), 0, "{series}");
-    }
+    assert_all_results_come_back("ganger");
 }
 
 /// A broker in a process of its own, ended when dropped.
