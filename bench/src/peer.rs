@@ -108,9 +108,18 @@ pub(crate) trait Peer: Debug + Sync {
         true
     }
 
-    /// Why it cannot promise this durability, if it cannot.
-    fn lacks(&self, _durability: Durability) -> Option<&'static str> {
+    /// Why this version of it cannot promise this durability, if it cannot.
+    fn lacks(&self, _program: &Program, _durability: Durability) -> Option<&'static str> {
         None
+    }
+
+    /// Puts what the server reads at its start into its directory, before the clock starts.
+    ///
+    /// # Errors
+    ///
+    /// The directory takes no file.
+    fn furnish(&self, _site: &Site) -> Result<()> {
+        Ok(())
     }
 
     /// The command that runs the server in the foreground, at `site`.

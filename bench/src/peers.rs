@@ -3,6 +3,8 @@
 
 mod beanstalkd;
 mod ganger;
+mod jetstream;
+mod nats;
 mod redis_list;
 mod redis_stream;
 pub(crate) mod relay;
@@ -18,6 +20,7 @@ pub(crate) static ALL: &[&dyn Peer] = &[
     &redis_list::RedisList,
     &redis_stream::RedisStream,
     &beanstalkd::Beanstalkd,
+    &nats::Nats,
     &relay::Relay,
 ];
 

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn bar_has_name_and_figure() {
         let load = Load { shape: Shape::Best, durability: Durability::None, payload: 16 };
-        let mut series = Series::new(load, peers::ALL[0]);
+        let mut series = Series::new(load, peers::ALL[0], None);
         series.add(Ok(Run {
             jobs: 3,
             seconds: 1.0,

@@ -86,7 +86,7 @@ pub(crate) struct Spread {
 
 impl Series {
     /// A series without runs.
-    pub(crate) fn new(load: Load, peer: &dyn Peer) -> Self {
+    pub(crate) fn new(load: Load, peer: &dyn Peer, unavailable: Option<&'static str>) -> Self {
         Self {
             load,
             peer: peer.name(),
@@ -94,7 +94,7 @@ impl Series {
             unit: load.shape.unit(),
             figure: None,
             runs: Vec::new(),
-            unavailable: peer.lacks(load.durability),
+            unavailable,
             failures: Vec::new(),
         }
     }

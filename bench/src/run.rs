@@ -103,7 +103,10 @@ fn compare(
     let mut lanes: Vec<_> = entrants
         .iter()
         .filter(|entrant| entrant.peer.has_shape(load.shape))
-        .map(|entrant| (entrant, Series::new(load, entrant.peer), None))
+        .map(|entrant| {
+            let lacks = entrant.peer.lacks(&entrant.program, load.durability);
+            (entrant, Series::new(load, entrant.peer, lacks), None)
+        })
         .collect();
     for run in 1..=plan.runs {
         for (entrant, series, jobs) in &mut lanes {

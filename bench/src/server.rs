@@ -60,6 +60,7 @@ impl Server {
         let dir = TempDir::with_prefix_in(peer.name(), parent)
             .with_context(|| format!("no directory can be made in {}", parent.display()))?;
         let site = Site { address: free_address()?, dir: dir.path().to_owned(), durability };
+        peer.furnish(&site).with_context(|| format!("{} gets no configuration", peer.name()))?;
         let log = File::create(site.dir.join(LOG))?;
         let mut command = match start {
             Start::Leashed => leashed(&peer.command(program, &site))?,

@@ -76,6 +76,11 @@ impl Input {
         Ok(())
     }
 
+    /// Whether all bytes that were received are read: the next read waits for the peer.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.start == self.end
+    }
+
     /// The next line, without its CR LF.
     ///
     /// # Errors
