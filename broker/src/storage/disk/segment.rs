@@ -22,6 +22,10 @@ const WINDOW_BYTES: u64 = 1 << 20;
 
 pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 
+/// Segments, frames and records are never so many that one has this number; so whoever goes on
+/// counting from what was read need not look whether it can.
+const COUNT_END: u64 = 1 << 62;
+
 /// Bytes that some blocks have.
 pub(super) const fn bytes(blocks: u64) -> u64 {
     blocks * BLOCK
@@ -186,7 +190,8 @@ impl Segment {
             }
         };
         let head = Head::read(segment.body()).filter(|head| {
-            header.kind == Kind::Head && header.count == 0 && head.segment == number
+            let is_counted = head.segment == number && number < COUNT_END;
+            header.kind == Kind::Head && header.count == 0 && is_counted
         });
         let head = head.ok_or_else(|| bad("the first frame is no head"))?;
         segment.blocks = segment.blocks.min(head.blocks);
@@ -308,6 +313,9 @@ impl Segment {
         };
         if header.body_bytes as usize > BODY_BYTES_MAX || header.blocks() > blocks - block {
             return Ok(Err(Fault::Wrong("the frame is longer than it can be")));
+        }
+        if header.number >= COUNT_END || Link::after(&header).next >= Seq(COUNT_END) {
+            return Ok(Err(Fault::Wrong("the frame's numbers are beyond all counting")));
         }
         self.load(block, header.blocks(), blocks)?;
         let mut plain = std::mem::take(&mut self.plain);
