@@ -12,7 +12,7 @@ pub const TARGET: Target = Target { name: "config", run: target, read: measure, 
 /// The file is the operator's own and is read once; the parser keeps a token, an event and a value
 /// for what may be a single byte. So the factor is larger than what strangers are given.
 const fn memory_max(bytes: usize) -> usize {
-    400 * bytes + (64 << 10)
+    150 * bytes + (64 << 10)
 }
 
 fn measure(bytes: &[u8], measured: &mut Measure<'_>) -> usize {

@@ -23,10 +23,10 @@ const SPARE_BYTES: usize = 32 << 10;
 
 /// A reader holds a window on a segment and one frame of it, and while it goes back from segment to
 /// segment the last one too; the window has a mebibyte at least, where the file has so much. So it
-/// is four times the files here, and never grows with a log of many segments. The rest are the
-/// segment and the spare that a start makes on this disk in memory, and what is copied to them.
+/// never grows with a log of many segments; where files are as short as here, it is less than four
+/// times what they have. What is written counts as input too, for this disk keeps it in memory.
 const fn memory_max(bytes: usize) -> usize {
-    4 * bytes + 4 * SPARE_BYTES + (64 << 10)
+    4 * bytes + (64 << 10)
 }
 
 fn measure(bytes: &[u8], measured: &mut Measure<'_>) -> usize {
