@@ -133,8 +133,12 @@ fn broker_is_attacked(script: &mut Script<'_>) {
             let other = other.and_then(|(_, challenge)| client.handle(challenge));
             other.map_or_else(|_| Vec::new(), |(_, proof)| changed(&proof, script))
         }
-        // As if with the key that stands in for unknown ones.
-        4 => owners_answer(&hello, &[decoy], &challenge).map_or_else(Vec::new, |it| frame(&it)),
+        // With the key that stands in for unknown ones, as if it were no secret.
+        4 => {
+            let Handshake::Hello { nonce, .. } = hello else { panic!("it is no hello") };
+            let known = ClientHello::start(decoy, nonce).0.handle(challenge);
+            known.map_or_else(|_| Vec::new(), |(_, proof)| frame(&proof))
+        }
         _ => frame(&hello),
     };
     say(&mut frames, &answer);
