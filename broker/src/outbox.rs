@@ -474,6 +474,24 @@ mod tests {
     }
 
     #[test]
+    fn answer_that_is_safe_stays_behind_one_that_is_held() {
+        ganger_rt::block_on(async {
+            let (ours, client) = Stream::pipe(1 << 16);
+            let mut outbox = Outbox::new(bounds());
+            let (_connection, _incoming, _leaving) = outbox.attach(SESSION, ours);
+            outbox.release(Reached { written: Seq(2), durable: Seq(0) });
+            outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
+            outbox.send(SESSION, &settled(2), Durability::Relaxed, Seq(2));
+            outbox.send(SESSION, &settled(3), Durability::Memory, Seq(2));
+            outbox.flush();
+            assert_eq!(arrived(&client, 1).await, [3]);
+            outbox.release(Reached { written: Seq(2), durable: Seq(1) });
+            outbox.flush();
+            assert_eq!(arrived(&client, 2).await, [1, 2]);
+        });
+    }
+
+    #[test]
     fn what_was_held_for_one_connection_never_leaves_on_the_next() {
         ganger_rt::block_on(async {
             let (ours, first) = Stream::pipe(1 << 16);

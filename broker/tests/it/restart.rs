@@ -11,7 +11,7 @@ use ganger_broker::storage::{
     DiskStorage, MemoryStorage, Record, Seq, Storage, StorageError, Until,
 };
 use ganger_broker::{Broker, BrokerError, StartError};
-use ganger_shared::{Durability, Request, Response};
+use ganger_shared::{Block, Durability, Outcome, Request, Response, Settlement};
 
 use crate::client::{Client, Raw};
 use crate::run;
@@ -258,6 +258,60 @@ fn relaxed_is_answered_when_written_and_made_durable_soon_after() {
         let written = Instant::now();
         assert_eq!(tells.recv().unwrap(), (0, Until::Durable));
         assert!(written.elapsed() < Duration::from_secs(5), "it was volatile for long");
+        broker.stop().await.unwrap();
+    });
+}
+
+/// A storage whose sync of what was written before has to be permitted.
+struct Volatile {
+    inner: MemoryStorage,
+    permit: mpsc::Receiver<()>,
+}
+
+impl Storage for Volatile {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.inner.replay(visit)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        if until == Until::Durable {
+            // Whoever permits it hangs up.
+            let _ = self.permit.recv();
+        }
+        self.inner.append(records, until)
+    }
+
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.inner.compact(from)
+    }
+}
+
+#[test]
+fn strict_answer_that_rests_on_what_is_only_written_waits_until_that_is_durable() {
+    run(async {
+        let (permit, permitted) = mpsc::channel();
+        let storage = Volatile { inner: MemoryStorage::default(), permit: permitted };
+        let config = Config { durability: Durability::Relaxed, ..Config::default() };
+        let broker = Broker::builder().config(config).pipes_only().storage(storage);
+        let broker = broker.start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        client.submit("mail", &[b"1"]).await.unwrap();
+        client.subscribe("mail", 1).await;
+        let leases = client.assigned().await.leases;
+        assert_eq!(client.ack(leases).await, Ok(vec![]), "a relaxed answer needs no sync");
+
+        // Of a lease that was settled before it is not known how safe that must be.
+        let request = client.request();
+        let outcome = Outcome::Ack { outputs: Block::empties(1) };
+        let settlements = vec![Settlement { leases, outcome }];
+        client.say(&Request::Settle { request, settlements }).await;
+        client.say(&Request::Heartbeat).await;
+        assert_eq!(client.hear().await, Response::Heartbeat, "an answer came before the disk's");
+        drop(permit);
+        assert_eq!(client.hear().await, Response::Settled { request, lost: vec![] });
         broker.stop().await.unwrap();
     });
 }
