@@ -36,7 +36,12 @@ impl Spare {
         size_bytes: u64,
         fill: Fill,
     ) -> io::Result<Option<Self>> {
-        let file = files.make(NAME)?;
+        let file = match files.make(NAME) {
+            Ok(file) => file,
+            // Not even an entry of the directory.
+            Err(error) if is_full(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         match file.allocate(size_bytes) {
             Ok(()) => {}
             Err(error) if is_full(&error) => {
