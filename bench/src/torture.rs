@@ -20,9 +20,11 @@ mod summary;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::ValueEnum;
 use ganger_history::Verdict;
 use ganger_shared::Durability;
@@ -69,6 +71,10 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAME", requires = "network")]
     #[arg(value_parser = scenarios::find)]
     scenario: Vec<Scenario>,
+    /// How many scenarios run at once, each with a broker of its own
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "network")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=20))]
+    at_once: u8,
     /// How long jobs are submitted, at least [default: 10, or 3 for each scenario]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
@@ -159,21 +165,40 @@ pub(crate) fn carry_out(args: Args) -> Result<ExitCode> {
 
 fn torture(args: &Args) -> Result<ExitCode> {
     let out = args.out.as_deref().context("name a folder with --out")?;
-    let mut runs = Vec::new();
-    for plan in plans(args, out) {
-        let outcome = run::carry_out(&plan)?;
-        write_json(&plan.dir.join(VERDICT), &outcome.verdict)?;
-        let run = Run::of(&plan, &outcome);
-        eprintln!("{}", run.line());
-        runs.push(run);
-    }
-    let summary = Summary::of(runs);
+    let summary = Summary::of(carry_out_all(&plans(args, out), usize::from(args.at_once))?);
     write_json(&out.join("summary.json"), &summary)?;
     match args.output {
         Output::Table => print!("{}", summary.table()),
         Output::Json => println!("{}", serde_json::to_string_pretty(&summary)?),
     }
     Ok(summary.exit_code())
+}
+
+/// Carries out so many plans at once, and returns what came of them in their order.
+fn carry_out_all(plans: &[Plan], at_once: usize) -> Result<Vec<Run>> {
+    let next = AtomicUsize::new(0);
+    let some = || -> Result<Vec<(usize, Run)>> {
+        let mut runs = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(plan) = plans.get(number) else { return Ok(runs) };
+            let outcome = run::carry_out(plan)?;
+            write_json(&plan.dir.join(VERDICT), &outcome.verdict)?;
+            let run = Run::of(plan, &outcome);
+            eprintln!("{}", run.line());
+            runs.push((number, run));
+        }
+    };
+    let mut runs = thread::scope(|scope| {
+        let threads: Vec<_> = (0..at_once).map(|_| scope.spawn(some)).collect();
+        let mut runs = Vec::new();
+        for thread in threads {
+            runs.extend(thread.join().map_err(|_| anyhow!("a run panicked"))??);
+        }
+        anyhow::Ok(runs)
+    })?;
+    runs.sort_by_key(|(number, _)| *number);
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
 /// The runs that are asked for.
