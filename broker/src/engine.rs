@@ -27,6 +27,9 @@ use crate::storage::{Seq, Until};
 
 mod ending;
 
+/// Free space beside a restatement, for what is appended while it is on its way: 2 MiB.
+const RESTATING_BYTES: u64 = 2 << 20;
+
 /// Shared by everything that has commands for the machine.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -237,8 +240,16 @@ impl Engine {
                     core.machine.load(jobs, &payloads, &mut core.output);
                 }
             }
-            if report.restate && core.restate().is_err() {
-                core.ended = true;
+            if let (Some(long), Some(progress)) = (report.long, &self.progress) {
+                let bytes = core.machine.restated_bytes();
+                // Where it does not fit, what ends jobs goes on, until it does.
+                if bytes < long.bytes / 2 && bytes + bytes / 8 + RESTATING_BYTES < long.room {
+                    core.ended |= core.restate().is_err();
+                } else {
+                    let (log, room) = (long.bytes, long.room);
+                    log::debug!(bytes, log, room; "the journal is not compacted yet");
+                    progress.decline();
+                }
             }
             self.finish(core);
         }

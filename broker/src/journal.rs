@@ -12,10 +12,11 @@
 //!   engine ── Load: payloads that only the journal has ─▶ thread ── Progress: here they are ─▶ engine
 //! ```
 //!
-//! Compaction: when the log has grown to twice what the last restatement took, and at least to
-//! [`Limits::compact_after`], the engine has the machine state everything anew as records like any
-//! other. Once they are durable the storage forgets what was before them. So the log has at most
-//! twice the bytes that it must have, and on average each byte is written at most twice.
+//! Compaction: when the log has twice the bytes that stating everything anew takes, and at least
+//! [`Limits::compact_after`], the engine has the machine do that, as records like any other. Once they
+//! are durable the storage forgets what was before them. So the log has at most twice the bytes that
+//! it must have, and on average each byte is written at most twice. The thread asks, at most once a
+//! second; the engine knows how much there is to state, and whether the disk takes it.
 
 mod progress;
 
@@ -31,7 +32,7 @@ use ganger_machine::{Event, Load};
 
 mod payloads;
 
-use self::progress::Room;
+use self::progress::{Long, Room};
 pub(crate) use self::progress::{Progress, Reached, Report};
 use crate::error::{BrokerError, StartError};
 use crate::storage::{self, Record, Seq, Storage, StorageError, Until};
@@ -99,11 +100,16 @@ enum Entry {
     Forget { before: Seq },
 }
 
+/// Whether a restatement begins with these events.
+fn begins(events: &[Event]) -> bool {
+    matches!(events.first(), Some(Event::Stated(Stated::Begins { .. })))
+}
+
 impl Entry {
     /// Whether earlier records must be written before it can be dealt with.
     fn looks_back(&self) -> bool {
         match self {
-            Self::Record { missing, .. } => !missing.is_empty(),
+            Self::Record { missing, events, .. } => !missing.is_empty() || begins(events),
             Self::Load(_) => true,
             Self::Forget { .. } => false,
         }
@@ -147,7 +153,7 @@ impl Journal {
             entries: entries_there,
             held: None,
             progress: Arc::clone(&progress),
-            log: LogSize { limits, bytes: 0, stated: 0, asked: false },
+            log: LogSize { limits, bytes: 0, stated: 0, asked: false, again: Instant::now() },
             taken: 0,
         };
         let thread = ganger_rt::thread("journal", move || writer.run(&replayed_there))
@@ -260,38 +266,42 @@ struct Writer {
     taken: u64,
 }
 
-/// How long the log is, and how long it must be.
+/// How long the log is.
 struct LogSize {
     limits: Limits,
     /// Bytes of records since the last restatement began, that included.
     bytes: u64,
     /// Bytes of the last restatement.
     stated: u64,
-    /// The engine was asked for another one.
+    /// The engine was asked for another one, and has not declined.
     asked: bool,
+    /// Not to be asked before this.
+    again: Instant,
 }
 
 impl LogSize {
     fn add(&mut self, events: &[Event], bytes: usize) {
         let bytes = bytes as u64;
-        match events.first() {
-            Some(Event::Stated(Stated::Begins { .. })) => {
-                (self.stated, self.bytes) = (bytes, bytes)
-            }
-            Some(Event::Stated(_)) => {
-                self.stated += bytes;
-                self.bytes += bytes;
-            }
-            Some(_) | None => self.bytes += bytes,
+        if begins(events) {
+            (self.stated, self.bytes) = (0, 0);
         }
+        if let Some(Event::Stated(_)) = events.first() {
+            self.stated += bytes;
+        }
+        self.bytes += bytes;
     }
 
-    /// Whether the engine is to state everything anew; says so once.
-    fn wants_restatement(&mut self, room: u64) -> bool {
-        let floor = if room < LOW_BYTES { LOW_BYTES / 4 } else { self.limits.compact_after };
-        let wants = !self.asked && self.bytes > floor.max(2 * self.stated);
-        self.asked |= wants;
-        wants
+    /// The question whether to state everything anew, if it is time to ask it.
+    fn ask(&mut self, room: storage::Room) -> Option<Long> {
+        let floor = if room.bytes < LOW_BYTES { LOW_BYTES / 4 } else { self.limits.compact_after };
+        let asks = !self.asked && self.bytes > floor && Instant::now() >= self.again;
+        self.asked |= asks;
+        asks.then_some(Long { bytes: self.bytes, room: room.restatement })
+    }
+
+    /// The engine has declined: it would not pay, or not fit.
+    fn ask_later(&mut self) {
+        (self.asked, self.again) = (false, Instant::now() + LOOK_AGAIN);
     }
 }
 
@@ -388,6 +398,9 @@ impl Writer {
     ) -> Result<(Until, Option<Seq>), StorageError> {
         match entry {
             Entry::Record { seq, mut events, until, taken, missing } => {
+                if begins(&events) {
+                    self.storage.begin_anew()?;
+                }
                 if !missing.is_empty() {
                     payloads::fill(&mut *self.storage, &mut events, missing)?;
                 }
@@ -404,10 +417,13 @@ impl Writer {
     /// Tells the engine how far the journal has come. Returns when to look for room again, if there
     /// is little.
     fn report(&mut self, reached: Reached) -> Option<Due> {
-        let bytes = self.storage.room().bytes;
-        let room = Room { bytes, taken: self.taken };
-        self.progress.report(reached, room, self.log.wants_restatement(bytes));
-        (bytes < LOW_BYTES).then(|| Due::Look(Instant::now() + LOOK_AGAIN))
+        let room = self.storage.room();
+        if self.progress.take_declined() {
+            self.log.ask_later();
+        }
+        let long = self.log.ask(room);
+        self.progress.report(reached, Room { bytes: room.bytes, taken: self.taken }, long);
+        (room.bytes < LOW_BYTES).then(|| Due::Look(Instant::now() + LOOK_AGAIN))
     }
 
     /// What comes first: an entry, or the time at which something is due.

@@ -61,11 +61,16 @@ pub struct Room {
     /// Bytes on the disk, at least; how many an [`append`](Storage::append) takes is the storage's
     /// to say.
     pub bytes: u64,
+    /// Bytes that a restatement may have, the reserve included.
+    pub restatement: u64,
 }
 
 impl Room {
     /// Of a storage that has no bound of its own.
-    pub const UNLIMITED: Self = Self { bytes: u64::MAX };
+    pub const UNLIMITED: Self = Self { bytes: u64::MAX, restatement: u64::MAX };
+
+    /// Of a storage that takes nothing.
+    pub const NONE: Self = Self { bytes: 0, restatement: 0 };
 }
 
 /// Why a storage cannot go on. The broker ends on any of them: it never goes on without its log.
@@ -190,6 +195,16 @@ pub trait Storage: Send + 'static {
     ///
     /// After any error nothing is known of the records, and the storage is of no more use.
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError>;
+
+    /// What is appended from now on is to take the place of all before it, which
+    /// [`compact`](Self::compact) then forgets: a storage that is made of pieces begins a new one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    fn begin_anew(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Forgets the records before `from`, durably: whatever of them is still of use was stated again
     /// by records at or after it. Those, and all positions, stay as they are.

@@ -57,6 +57,11 @@ pub(crate) struct FinishedJobs {
 }
 
 impl FinishedJobs {
+    /// Of the outputs.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) const fn new(runs_max: usize, bytes_max: usize) -> Self {
         Self { by_job: BTreeMap::new(), order: VecDeque::new(), bytes: 0, runs_max, bytes_max }
     }

@@ -40,6 +40,11 @@ impl Room {
         size.bytes.saturating_add(completions).saturating_add(RECORD_BYTES)
     }
 
+    /// Jobs that must survive.
+    pub(crate) const fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
     const fn free(&self) -> u64 {
         self.left.saturating_sub(self.jobs.saturating_mul(COMPLETION_BYTES))
     }

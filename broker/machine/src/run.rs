@@ -201,6 +201,10 @@ impl Runs {
             .map_or(0, |(_, &key)| self[key].jobs.end_seq())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RunKey, &Run)> {
         self.by_job.values().map(|&key| (key, &self[key]))
     }

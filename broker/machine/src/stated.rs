@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::backlog::Load;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
-use crate::list::{ItemRun, ListKey};
+use crate::list::{ItemRun, List, ListKey};
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::payloads::Payloads;
@@ -209,6 +209,9 @@ impl Teller {
     }
 }
 
+/// Of one part beside payloads, items and outputs: names, numbers, options and a failure.
+const PART_OVERHEAD_BYTES: u64 = 512;
+
 impl Stated {
     /// How large it is as a record, about.
     fn size_bytes(&self) -> usize {
@@ -257,6 +260,20 @@ impl Machine {
         }
         self.state_rest(|stated| teller.add(stated, 0, &mut tell));
         tell(teller.part);
+    }
+
+    /// About how many bytes a restatement would have: no less than it has.
+    #[must_use]
+    pub fn restated_bytes(&self) -> u64 {
+        let kept = |durability| durability > Durability::Memory;
+        let queues = self.queues.iter().filter(|queue| kept(queue.settings.durability));
+        let lists = self.lists.iter().filter(|list| kept(list.durability));
+        let payloads: u64 = queues.map(|queue| queue.bytes).sum();
+        let items: u64 = lists.map(List::bytes).sum();
+        let parts = self.queues.len() + self.lists.len() + self.sessions.len() + self.runs.len();
+        let sizes = self.room.jobs().saturating_mul(4);
+        let finished = self.finished.bytes() as u64;
+        payloads + items + sizes + finished + parts as u64 * PART_OVERHEAD_BYTES
     }
 
     fn state_small(&self, mut tell: impl FnMut(Stated)) {

@@ -27,6 +27,15 @@ pub(crate) struct Room {
     pub(crate) taken: u64,
 }
 
+/// The log is long: the engine may state everything anew, or else decline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Long {
+    /// Bytes of the log.
+    pub(crate) bytes: u64,
+    /// Bytes that a restatement may have.
+    pub(crate) room: u64,
+}
+
 /// One report of the thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
@@ -34,8 +43,8 @@ pub(crate) struct Report {
     pub(crate) number: u64,
     pub(crate) reached: Reached,
     pub(crate) room: Room,
-    /// The log is long: the engine is to state everything anew. Said once.
-    pub(crate) restate: bool,
+    /// Said once.
+    pub(crate) long: Option<Long>,
 }
 
 /// What the thread tells the engine.
@@ -50,15 +59,16 @@ struct State {
     report: Report,
     /// Payloads that were asked for, one for each of the jobs.
     loaded: Vec<(JobRange, Block)>,
+    declined: bool,
     error: Option<BrokerError>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
         let room = Room { bytes: 0, taken: 0 };
-        let report = Report { number: 0, reached: Reached::default(), room, restate: false };
+        let report = Report { number: 0, reached: Reached::default(), room, long: None };
         Self {
-            state: Mutex::new(State { report, loaded: Vec::new(), error: None }),
+            state: Mutex::new(State { report, loaded: Vec::new(), declined: false, error: None }),
             changed: Notice::new(),
         }
     }
@@ -73,13 +83,23 @@ impl Progress {
     pub(crate) fn take(&self) -> Result<Report, BrokerError> {
         let mut state = self.lock();
         let report = state.report;
-        state.report.restate = false;
+        state.report.long = None;
         state.error.take().map_or(Ok(report), Err)
     }
 
     /// The payloads that have come since the last call.
     pub(crate) fn take_loaded(&self) -> Vec<(JobRange, Block)> {
         std::mem::take(&mut self.lock().loaded)
+    }
+
+    /// The engine does not state everything anew now.
+    pub(crate) fn decline(&self) {
+        self.lock().declined = true;
+    }
+
+    /// Whether the engine has declined since the last call.
+    pub(super) fn take_declined(&self) -> bool {
+        std::mem::take(&mut self.lock().declined)
     }
 
     /// How far the journal has come, whatever has happened to it.
@@ -98,11 +118,11 @@ impl Progress {
         }
     }
 
-    pub(super) fn report(&self, reached: Reached, room: Room, restate: bool) {
+    pub(super) fn report(&self, reached: Reached, room: Room, long: Option<Long>) {
         let mut state = self.lock();
         let report = &mut state.report;
         let number = report.number + 1;
-        *report = Report { number, reached, room, restate: report.restate || restate };
+        *report = Report { number, reached, room, long: long.or(report.long) };
         drop(state);
         self.changed.notify(usize::MAX);
     }

@@ -270,13 +270,17 @@ impl Storage for DiskStorage {
         self.with(|writer| writer.append(records, until))
     }
 
+    fn begin_anew(&mut self) -> Result<(), StorageError> {
+        self.with(Writer::begin_anew)
+    }
+
     fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
         self.with(|writer| writer.compact(from))
     }
 
     fn room(&mut self) -> Room {
         // Whoever appends next is told of the error.
-        self.with(Writer::room).unwrap_or(Room { bytes: 0 })
+        self.with(Writer::room).unwrap_or(Room::NONE)
     }
 
     fn flush_time(&self) -> Option<Duration> {

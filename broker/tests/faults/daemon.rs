@@ -54,11 +54,6 @@ impl Home {
         self.refused(command)
     }
 
-    /// The same without such calls.
-    pub(crate) fn refuse_now(&self) -> String {
-        self.refused(Command::new("env"))
-    }
-
     fn refused(&self, mut command: Command) -> String {
         // One that starts all the same is stopped.
         command.args(["timeout", "30", env!("CARGO_BIN_EXE_ganger-broker")]);

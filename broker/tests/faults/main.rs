@@ -1,11 +1,11 @@
 //! The real broker on a real kernel that refuses: system calls that fail (`strace` makes them) and a
 //! file system that is full (an ext4 image on a loop device).
 //!
-//! Needs `strace`, and root with `mkfs.ext4`, `mount` and loop devices. Where they are missing the
-//! tests fail, unless the environment says that they may: `GANGER_SKIP_FAULTS=strace,loop`.
+//! They need `strace`, and root with `mkfs.ext4`, `mount` and loop devices, and fail where these are
+//! missing. So they run when they are asked for:
+//! `cargo test -p ganger-broker --test faults -- --ignored`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
-#![expect(clippy::print_stderr, reason = "what is left out must be seen")]
 
 mod calls;
 #[allow(dead_code, reason = "the other tests of the broker ask for more")]
@@ -33,25 +33,12 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     })
 }
 
-/// Whether a test can be made; `probe` is a command that succeeds where it can.
-///
-/// # Panics
-/// If it cannot, and nobody has said that it may be left out.
-fn can(what: &str, probe: &[&str]) -> bool {
+/// Fails the test, in words, if `probe`, a command that succeeds where the test can be made, does not.
+fn need(probe: &[&str]) {
     let mut command = Command::new(probe[0]);
     command.args(&probe[1..]).stdout(Stdio::null()).stderr(Stdio::null());
-    if command.status().is_ok_and(|status| status.success()) {
-        return true;
-    }
-    let skipped = std::env::var("GANGER_SKIP_FAULTS").unwrap_or_default();
-    assert!(
-        skipped.split(',').any(|name| name == what),
-        "`{}` does not work here; install it, or leave these tests out with \
-         GANGER_SKIP_FAULTS={what}",
-        probe.join(" ")
-    );
-    eprintln!("left out, as GANGER_SKIP_FAULTS says: {what} does not work here");
-    false
+    let works = command.status().is_ok_and(|status| status.success());
+    assert!(works, "`{}` does not work here, and this test needs it", probe.join(" "));
 }
 
 /// How many jobs could start.

@@ -276,6 +276,14 @@ impl Storage for Volatile {
         self.inner.replay(visit)
     }
 
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.inner.read(wanted, visit)
+    }
+
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
         if until == Until::Durable {
             // Whoever permits it hangs up.

@@ -296,10 +296,29 @@ impl Writer {
             // It may hold nothing that is needed, and give its space back.
             self.change_segment(1)?;
         }
-        let (Some(more), true) = (self.further_room()?, self.has_whole_spare()) else {
-            return Ok(Room { bytes: 0 });
+        let here = segment::bytes(self.current.room());
+        let spare = self.spare.as_ref().map_or(0, Spare::size_bytes).saturating_sub(2 * BLOCK);
+        let (bytes, more) = match self.further_room()? {
+            Some(more) if self.has_whole_spare() => (here.saturating_add(more), more),
+            // What is left for others is there for what ends work.
+            Some(_) | None => (0, self.segments_in(self.free_bytes()?)),
         };
-        Ok(Room { bytes: segment::bytes(self.current.room()).saturating_add(more) })
+        Ok(Room { bytes, restatement: here.max(spare.saturating_add(more)) })
+    }
+
+    /// Goes on in the next segment, if that has more room: then compaction gives back all of this one.
+    pub(super) fn begin_anew(&mut self) -> Result<(), StorageError> {
+        let spare = self.spare.as_ref().map_or(0, Spare::size_bytes);
+        if spare / BLOCK > self.current.room() + frame::blocks(Head::BYTES) + 1 {
+            self.change_segment(1)?;
+        }
+        Ok(())
+    }
+
+    /// What fits into whole segments in so much space. Each has a head, and a block that stays zeros.
+    fn segments_in(&self, free: u64) -> u64 {
+        let segment = segment::bytes(self.options.segment_blocks());
+        (free / segment).saturating_mul(segment - 2 * BLOCK)
     }
 
     /// What fits into further segments; `None` if others need what is free.
@@ -310,9 +329,7 @@ impl Writer {
         if self.further.is_none() {
             let free = self.free_bytes()?;
             let Some(free) = free.checked_sub(self.options.min_free_bytes) else { return Ok(None) };
-            let segment = segment::bytes(self.options.segment_blocks());
-            // Each further segment has a head, and a block that stays zeros.
-            let more = (free / segment).saturating_mul(segment - 2 * BLOCK);
+            let more = self.segments_in(free);
             self.further = (more > 0).then_some(more);
         }
         Ok(Some(self.further.unwrap_or(0)))
