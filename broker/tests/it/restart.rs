@@ -3,17 +3,19 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use ganger_broker::config::{Config, Size};
+use ganger_broker::config::{Config, QueueConfig, Size};
 use ganger_broker::storage::{
-    DiskStorage, MemoryStorage, Record, Seq, Storage, StorageError, Until,
+    DiskStorage, MemoryStorage, Record, Room, Seq, Storage, StorageError, Until,
 };
 use ganger_broker::{Broker, BrokerError, StartError};
+use ganger_shared::admin::{AdminAnswer, AdminVerb};
+use ganger_shared::request::WhenFull;
 use ganger_shared::{Block, Durability, Outcome, Request, Response, Settlement};
 
-use crate::client::{Client, Raw};
+use crate::client::{Client, Raw, name};
 use crate::run;
 
 fn strict() -> Config {
@@ -521,6 +523,97 @@ fn start_says_what_it_has_read_back() {
         broker.stop().await.unwrap();
         let replayed = start(storage).await.replayed().unwrap();
         assert!(replayed.records > 0 && replayed.bytes > replayed.records);
+    });
+}
+
+/// A storage that has as much room as a test says.
+struct Roomy {
+    inner: MemoryStorage,
+    room: Arc<Mutex<Room>>,
+}
+
+impl Storage for Roomy {
+    fn replay(
+        &mut self,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<Seq, StorageError> {
+        self.inner.replay(visit)
+    }
+
+    fn read(
+        &mut self,
+        wanted: &[Seq],
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.inner.read(wanted, visit)
+    }
+
+    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
+        self.inner.append(records, until)
+    }
+
+    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
+        self.inner.compact(from)
+    }
+
+    fn room(&mut self) -> Room {
+        *self.room.lock().unwrap()
+    }
+}
+
+/// Takes one job and acks it.
+async fn work(worker: &mut Client) {
+    let leases = worker.assigned().await.leases;
+    worker.ack(leases).await.unwrap();
+}
+
+#[test]
+fn submit_that_room_lets_in_is_not_stated_anew_and_journaled_as_well() {
+    run(async {
+        let storage = MemoryStorage::default();
+        let some = Room { bytes: 1 << 20, restatement: u64::MAX };
+        let room = Arc::new(Mutex::new(some));
+        let mut config = strict();
+        // With much room this log is stated anew at once; with little, only when it is far longer.
+        config.journal.compact_after = Size(32 << 10);
+        let later = QueueConfig { jobs_max: Some(1), ..QueueConfig::default() };
+        config.queue = [(name("later"), later)].into();
+        let roomy = Roomy { inner: storage.clone(), room: Arc::clone(&room) };
+        let builder = Broker::builder().config(config).pipes_only().storage(roomy);
+        let broker = builder.start().await.unwrap();
+        let mut client = Client::open(&broker).await;
+        let mut worker = Client::open(&broker).await;
+        worker.subscribe("mail", 1).await;
+        for _ in 0..60 {
+            client.submit("mail", &[&[b'x'; 1_000]]).await.unwrap();
+            work(&mut worker).await;
+        }
+        // One more fits into the queue, and the one after it waits.
+        client.submit("later", &[b"1"]).await.unwrap();
+        client.submit("mail", &[b"last"]).await.unwrap();
+        let (_, mut submit) = client.submission("later", &[b"2"]);
+        if let Request::Submit { when_full, .. } = &mut submit {
+            *when_full = WhenFull::Wait;
+        }
+        client.say(&submit).await;
+        client.say(&Request::Heartbeat).await;
+        assert_eq!(client.hear().await, Response::Heartbeat);
+        // Now the queue has room and the storage has none.
+        *room.lock().unwrap() = Room { bytes: 0, ..some };
+        work(&mut worker).await;
+        worker.subscribe("later", 1).await;
+        work(&mut worker).await;
+        client.say(&Request::Heartbeat).await;
+        assert_eq!(client.hear().await, Response::Heartbeat);
+        *room.lock().unwrap() = Room::UNLIMITED;
+        assert!(matches!(client.hear().await, Response::Accepted { .. }));
+        broker.stop().await.unwrap();
+
+        let broker = start(storage).await;
+        let show = AdminVerb::QueueShow { queue: name("later") };
+        let answer = Client::open(&broker).await.admin(show).await;
+        let Ok(AdminAnswer::Queue(info)) = answer else { panic!("{answer:?}") };
+        assert_eq!((info.ready + info.leased, info.submitted), (1, 2));
     });
 }
 
