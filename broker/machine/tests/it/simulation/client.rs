@@ -59,6 +59,8 @@ pub(super) struct Client {
     pub(super) frozen_until: u64,
     /// What has come while it was frozen.
     pub(super) inbox: VecDeque<(Connection, Response)>,
+    /// Pops whose answers are in there and were noted.
+    noted: BTreeSet<RequestId>,
     next_seq: u64,
     next_request: u64,
     unanswered: BTreeMap<u64, Request>,
@@ -91,6 +93,7 @@ impl Client {
             opened: false,
             frozen_until: 0,
             inbox: VecDeque::new(),
+            noted: BTreeSet::new(),
             next_seq: 0,
             next_request: 1,
             unanswered: BTreeMap::new(),

@@ -217,10 +217,15 @@ impl World {
         if link.cut {
             return;
         }
+        if client.frozen_until > self.now && client.connection == Some(connection) {
+            client.note_arrival(&response);
+        }
         client.inbox.push_back((connection, response));
-        if client.frozen_until <= self.now {
-            let client = link.client;
+        let client = link.client;
+        if self.clients[client].frozen_until <= self.now {
             self.read_inbox(client);
+        } else {
+            self.note_of(client);
         }
     }
 

@@ -30,6 +30,16 @@ pub(in crate::simulation) struct Known {
 }
 
 impl Client {
+    /// Notes what a frame brings that has come to a client that cannot look at it yet: it was read when
+    /// it came, whatever others read until it looks.
+    pub(in crate::simulation) fn note_arrival(&mut self, response: &Response) {
+        let Response::Items { request, start, items, .. } = response else { return };
+        if let Some(Request::Pop { list, confirmed, .. }) = self.unanswered.get(&request.0) {
+            self.notes.extend(popped(list, *confirmed, *start, items));
+            self.noted.insert(*request);
+        }
+    }
+
     /// Takes one frame of the broker; returns what it says to that.
     pub(in crate::simulation) fn hear(
         &mut self,
@@ -42,6 +52,8 @@ impl Client {
         match response {
             Response::Opened { resumed, next_seq, .. } => {
                 self.opened = true;
+                // What was not answered is asked again, and answered anew.
+                self.noted.clear();
                 if resumed && !self.works.is_empty() {
                     seen.hit("resumed with leases held");
                 }
@@ -100,15 +112,13 @@ impl Client {
             }
             Response::Items { request, start, items, .. } => {
                 let list = match self.answered(request) {
-                    Some(Request::Pop { list, receipt, .. }) => {
+                    Some(Request::Pop { list, receipt, confirmed, .. }) => {
                         let pops = self.pops.entry(list.clone()).or_default();
                         assert_eq!(pops.receipt, receipt, "an answer to another pop");
-                        if pops.arrived > 0 {
-                            // This pop has said so.
-                            self.notes.push(What::Confirmed { list: list.clone() });
-                        }
                         (pops.waiting, pops.arrived) = (false, receipt);
-                        self.notes.extend(read(&list, start, &items));
+                        if !self.noted.remove(&request) {
+                            self.notes.extend(popped(&list, confirmed, start, &items));
+                        }
                         let count: u64 = items.iter().map(|run| u64::from(run.block.count())).sum();
                         for index in (start..).take(usize::try_from(count).unwrap()) {
                             let by = (self.session, receipt);
@@ -263,6 +273,13 @@ impl Client {
             known.finished.push((job, ending));
         }
     }
+}
+
+/// What the answer to a pop says: that the broker knows of all before it, if it was told of some, and
+/// the items.
+fn popped(list: &Name, confirmed: u64, start: u64, items: &[Items]) -> impl Iterator<Item = What> {
+    let confirmed = (confirmed > 0).then(|| What::Confirmed { list: list.clone() });
+    confirmed.into_iter().chain(read(list, start, items))
 }
 
 /// The results among popped items, for the history.
