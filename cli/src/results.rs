@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ganger_shared::JobId;
 use ganger_worker::error::exit;
-use ganger_worker::{Error, Item, List};
+use ganger_worker::{Error, Item, List, Page};
 use serde::Serialize;
 
 use crate::args::{Format, ResultsArgs};
@@ -90,7 +90,10 @@ async fn pop(list: &List, args: &ResultsArgs, out: &mut Writer) -> Result<(), En
             Some(left) if patient => left,
             Some(_) | None => Duration::ZERO,
         };
-        let items = list.pop(max, wait).await?.items;
+        let Page { items, returned, .. } = list.pop(max, wait).await?;
+        if returned {
+            output::note("the broker was away for too long: what it gave last may come once more");
+        }
         if items.is_empty() && !args.follow {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_shared::response::Items;
 use ganger_shared::time::millis;
-use ganger_shared::{Block, JobId, Name, Request, Response, SubscriptionId};
+use ganger_shared::{Block, JobId, Name, Rejection, Request, Response, SubscriptionId};
 
 use crate::calls::unexpected;
 use crate::client::Client;
@@ -35,6 +35,8 @@ pub struct Page {
     pub items: Vec<Item>,
     /// Items in the list after this.
     pub length: u64,
+    /// What the last pops of this session took went back to the list, and comes once more.
+    pub returned: bool,
 }
 
 /// Items as they lie on the wire, one by one.
@@ -153,6 +155,10 @@ impl List {
     /// Takes at most `max` items from the front, waiting up to `wait` for the first one; no items if
     /// none came.
     ///
+    /// Each pop says to the broker that what the one before has taken is here. If it could not say so for
+    /// longer than the broker's grace, that has gone back to the list and comes once more, to whoever
+    /// pops: [`Page::returned`] says so.
+    ///
     /// # Errors
     /// [`Error::Rejected`], [`Error::Closed`].
     ///
@@ -161,31 +167,49 @@ impl List {
     pub async fn pop(&self, max: u32, wait: Duration) -> Result<Page, Error> {
         let session = self.client.session();
         let pops = session.pops(&self.name);
-        if let Some(left) = pops.orphan() {
-            let taken = self.finish(left).await?;
-            if !taken.items.is_empty() {
-                return Ok(taken);
+        let mut returned = false;
+        while let Some(left) = pops.orphan() {
+            match self.finish(left).await? {
+                Some(taken) if !taken.items.is_empty() => return Ok(taken),
+                Some(_) => {}
+                None => returned = true,
             }
         }
         session.room().await;
         let wait_ms = millis(wait);
-        let (receipt, confirmed) = pops.next();
-        let list = self.name.clone();
-        let answered = session.call(|request| Request::Pop {
-            request,
-            list,
-            receipt,
-            confirmed,
-            max,
-            wait_ms,
-        });
-        self.finish(pops.wait_for(receipt, answered)).await
+        loop {
+            let (receipt, confirmed) = pops.next();
+            let list = self.name.clone();
+            let answered = session.call(|request| Request::Pop {
+                request,
+                list,
+                receipt,
+                confirmed,
+                max,
+                wait_ms,
+            });
+            match self.finish(pops.wait_for(receipt, answered)).await? {
+                Some(taken) => return Ok(Page { returned, ..taken }),
+                // Once: the next one confirms nothing.
+                None => returned = true,
+            }
+        }
     }
 
-    async fn finish(&self, popping: Popping<'_>) -> Result<Page, Error> {
-        let taken = page(popping.arrive().await?);
-        self.client.session().confirm_soon(&self.name);
-        taken
+    /// What a pop has taken; `None` if it was refused, for what those before it took went back.
+    async fn finish(&self, popping: Popping<'_>) -> Result<Option<Page>, Error> {
+        let session = self.client.session();
+        match popping.arrive().await {
+            Err(Error::Rejected(Rejection::Conflict(_))) => {
+                session.pops(&self.name).all_returned();
+                Ok(None)
+            }
+            answer => {
+                let taken = page(answer?);
+                session.confirm_soon(&self.name);
+                taken.map(Some)
+            }
+        }
     }
 
     /// Reads items as they come, without taking them, from the index `start` on; a negative one counts
@@ -201,7 +225,7 @@ impl List {
 fn page(response: Response) -> Result<Page, Error> {
     match response {
         Response::Items { start, length, items, .. } => {
-            Ok(Page { items: each_item(start, items).collect(), length })
+            Ok(Page { items: each_item(start, items).collect(), length, returned: false })
         }
         _ => Err(unexpected()),
     }

@@ -28,10 +28,19 @@ struct PopState {
     confirmed: u64,
     /// Receipts up to this one the broker was told to have arrived. Never above `confirmed`.
     told: u64,
+    /// What was taken up to this receipt is not ours to confirm any more.
+    returned: u64,
     /// Receipts above `confirmed` that have arrived, where an earlier one has not.
     early: BTreeSet<u64>,
     /// Receipts and answers of pops whose callers have gone away; the next callers take them.
     orphans: VecDeque<(u64, Answered)>,
+}
+
+impl PopState {
+    /// What there is to confirm; 0 for nothing.
+    const fn to_tell(&self) -> u64 {
+        if self.confirmed > self.returned { self.confirmed } else { 0 }
+    }
 }
 
 impl Pops {
@@ -43,23 +52,30 @@ impl Pops {
     pub(crate) fn next(&self) -> (u64, u64) {
         let mut state = self.lock();
         state.last += 1;
-        state.told = state.confirmed;
+        state.told = state.to_tell();
         (state.last, state.told)
     }
 
     /// What the broker is to be told, if it does not know it from a Pop.
     pub(crate) fn untold(&self) -> Option<u64> {
         let mut state = self.lock();
-        if state.told == state.confirmed {
+        let to_tell = state.to_tell();
+        if to_tell == 0 || state.told == to_tell {
             return None;
         }
-        state.told = state.confirmed;
-        Some(state.told)
+        state.told = to_tell;
+        Some(to_tell)
     }
 
-    /// Receipts up to this one have arrived.
+    /// Receipts up to this one have arrived, and their items are ours; 0 for none.
     pub(crate) fn confirmed(&self) -> u64 {
-        self.lock().confirmed
+        self.lock().to_tell()
+    }
+
+    /// The broker has given to others, or will, what was taken so far.
+    pub(crate) fn all_returned(&self) {
+        let mut state = self.lock();
+        state.returned = state.last;
     }
 
     pub(crate) const fn wait_for(&self, receipt: u64, answered: Answered) -> Popping<'_> {
@@ -125,5 +141,18 @@ mod tests {
         assert_eq!(pops.untold(), None);
         pops.arrived(3);
         assert_eq!((pops.untold(), pops.untold()), (Some(3), None));
+    }
+
+    #[test]
+    fn what_went_back_is_not_confirmed_and_what_comes_after_it_is() {
+        let pops = Pops::default();
+        pops.next();
+        pops.arrived(1);
+        assert_eq!(pops.next(), (2, 1));
+        pops.all_returned();
+        pops.arrived(2);
+        assert_eq!((pops.untold(), pops.confirmed(), pops.next()), (None, 0, (3, 0)));
+        pops.arrived(3);
+        assert_eq!(pops.next(), (4, 3));
     }
 }

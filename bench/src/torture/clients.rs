@@ -340,7 +340,7 @@ impl Worker {
 pub(crate) async fn read(stage: Arc<Stage>, number: u64) -> Result<()> {
     let mut rng = Rng::part(stage.seed, "reader", number);
     for life in 0_u64.. {
-        let name = format!("reader-{number}.{life}");
+        let mut name = format!("reader-{number}.{life}");
         let client = stage.connect(&name).await?;
         let lists: Vec<List> = QUEUES
             .iter()
@@ -356,8 +356,11 @@ pub(crate) async fn read(stage: Arc<Stage>, number: u64) -> Result<()> {
                 Ok(page) => page,
                 Err(error) => bail!("{name} lost its session: {}", sentence(&error)),
             };
-            // A pop says that the items of those before it have arrived.
-            if has_read[number] {
+            if page.returned {
+                // It cannot confirm what it has read so far: that is another reader from here on.
+                name.push('+');
+            } else if has_read[number] {
+                // A pop says that the items of those before it have arrived.
                 stage.note(&name, What::Confirmed { list: list.name().clone() });
             }
             has_read[number] = !page.items.is_empty();

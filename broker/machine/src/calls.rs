@@ -216,7 +216,14 @@ impl Machine {
         }
         self.judge_pop(session, &pop)?;
         let list = self.list_for_use(&pop.list, out)?;
-        self.confirm(session, list, pop.confirmed, out);
+        if pop.confirmed > 0 {
+            self.confirm(session, list, pop.confirmed, out);
+        } else if let Some(holder) = self.sessions.get_mut(&session)
+            && let Some(receipts) = holder.receipts.get_mut(&list)
+        {
+            // Nothing has arrived yet, or the client was told that it is not its own any more.
+            receipts.returned.clear();
+        }
         let Some(holder) = self.sessions.get(&session) else { return Ok(()) };
         let mine = holder.popped.get(&list);
         if let Some(again) = mine.and_then(|receipts| receipts.get(&pop.receipt)) {
@@ -231,6 +238,7 @@ impl Machine {
             // Nobody waits: what comes in goes to those who do.
             self.serve_pop(list, waiting, out);
         } else if pop.wait_ms == 0 {
+            self.note_answered(session, list, receipt);
             self.send_items(session, request, list, Vec::new(), out);
         } else {
             let turn = self.lists[list.0].wait(waiting);
@@ -250,6 +258,14 @@ impl Machine {
             return Err(Rejection::Conflict(format!(
                 "a pop of list {} with receipt {} waits already",
                 pop.list, pop.receipt
+            )));
+        }
+        let receipts = self.list_names.get(&pop.list).and_then(|list| holder.receipts.get(list));
+        if !receipts.map_or(pop.confirmed == 0, |known| known.can_confirm(pop.confirmed)) {
+            return Err(Rejection::Conflict(format!(
+                "what pops of list {} took up to receipt {} went back to it: the session was away \
+                 for longer than its grace, or the broker was started anew; pop again and confirm 0",
+                pop.list, pop.confirmed
             )));
         }
         self.judge_calls(session, None)
@@ -300,6 +316,7 @@ impl Machine {
         if let Some(holder) = self.sessions.get_mut(&pop.session) {
             holder.popped.entry(key).or_default().insert(pop.receipt, items.clone());
         }
+        self.note_answered(pop.session, key, pop.receipt);
         self.send_items(pop.session, pop.request, key, items, out);
     }
 
@@ -330,6 +347,12 @@ impl Machine {
         out: &mut Output,
     ) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
+        let known = holder.receipts.entry(list).or_default();
+        if !known.can_confirm(receipt) {
+            // Some of it went back: all of it may come again.
+            return;
+        }
+        known.confirmed = known.confirmed.max(receipt);
         let Some(receipts) = holder.popped.get_mut(&list) else { return };
         let later = receipts.split_off(&receipt.saturating_add(1));
         let arrived = core::mem::replace(receipts, later);
@@ -349,6 +372,15 @@ impl Machine {
         self.wake_feeders(list);
     }
 
+    /// A pop is answered, for the first time or after its items went back.
+    fn note_answered(&mut self, session: SessionId, list: ListKey, receipt: u64) {
+        if let Some(holder) = self.sessions.get_mut(&session) {
+            let receipts = holder.receipts.entry(list).or_default();
+            receipts.answered = receipts.answered.max(receipt);
+            receipts.returned.remove(&receipt);
+        }
+    }
+
     fn forget_unconfirmed(&mut self, list: ListKey, run: &ItemRun) {
         let list = &mut self.lists[list.0];
         list.unconfirmed -= u64::from(run.block.count());
@@ -358,7 +390,12 @@ impl Machine {
     /// Gives what the session has popped and not confirmed back to its lists.
     pub(crate) fn put_back_popped(&mut self, session: SessionId, out: &mut Output) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
-        for (list, receipts) in core::mem::take(&mut holder.popped) {
+        let popped = core::mem::take(&mut holder.popped);
+        for (list, receipts) in &popped {
+            let returned = &mut holder.receipts.entry(*list).or_default().returned;
+            returned.extend(receipts.keys());
+        }
+        for (list, receipts) in popped {
             for run in receipts.into_values().flatten() {
                 self.forget_unconfirmed(list, &run);
                 self.lists[list.0].put_back(run);

@@ -52,6 +52,28 @@ pub(crate) struct Session {
     pub(crate) parked: BTreeSet<QueueKey>,
     /// Items it has popped and not confirmed, by list and receipt.
     pub(crate) popped: BTreeMap<ListKey, BTreeMap<u64, Vec<ItemRun>>>,
+    /// What has become of its pops, by list.
+    pub(crate) receipts: BTreeMap<ListKey, Receipts>,
+}
+
+/// What has become of the pops of one list in one session, as far as this process knows.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts {
+    /// The highest that was answered.
+    pub(crate) answered: u64,
+    /// Up to here all have arrived.
+    pub(crate) confirmed: u64,
+    /// Those whose items went back to the list, and nobody has told the client.
+    pub(crate) returned: BTreeSet<u64>,
+}
+
+impl Receipts {
+    /// Whether what was taken up to `receipt` is still the client's to confirm.
+    pub(crate) fn can_confirm(&self, receipt: u64) -> bool {
+        receipt <= self.confirmed
+            || receipt <= self.answered
+                && self.returned.range(self.confirmed + 1..=receipt).next().is_none()
+    }
 }
 
 /// Whether the session's client can be reached.
@@ -101,6 +123,7 @@ impl Session {
             pops: BTreeMap::new(),
             parked: BTreeSet::new(),
             popped: BTreeMap::new(),
+            receipts: BTreeMap::new(),
         }
     }
 

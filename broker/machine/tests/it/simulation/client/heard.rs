@@ -178,6 +178,12 @@ impl Client {
             (Request::Append { .. }, Rejection::StorageFull { .. }) => {
                 seen.hit("a full storage refused an append");
             }
+            (Request::Pop { list, .. }, Rejection::Conflict(_)) => {
+                seen.hit("popped items were not the reader's any more");
+                let pops = self.pops.entry(list.clone()).or_default();
+                (pops.waiting, pops.arrived) = (false, 0);
+                return;
+            }
             (request, rejection) => panic!("{request:?} was rejected: {rejection}"),
         }
         match request {
