@@ -36,7 +36,8 @@ fn stranger_that_says_anything_is_told_and_hung_up_on() {
     let mut config = Config::default();
     config.limits.handshake_timeout = Span(Duration::from_millis(20));
     ganger_rt::block_on(async {
-        let broker = Broker::builder().config(config).pipes_only().start().await.unwrap();
+        let broker =
+            Broker::builder().config(config).in_memory().pipes_only().start().await.unwrap();
         let (_, hello) = ClientHello::start(broker.key().clone(), [7; 32]);
         let hello = framed(&hello);
         for (path, bytes) in inputs("handshake") {
