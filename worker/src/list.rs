@@ -169,10 +169,11 @@ impl List {
         let pops = session.pops(&self.name);
         let mut returned = false;
         while let Some(left) = pops.orphan() {
-            match self.finish(left).await? {
-                Some(taken) if !taken.items.is_empty() => return Ok(taken),
-                Some(_) => {}
-                None => returned = true,
+            match self.finish(left).await {
+                Ok(taken) if taken.items.is_empty() => {}
+                Ok(taken) => return Ok(Page { returned, ..taken }),
+                Err(error) if is_conflict(&error) => returned = true,
+                Err(error) => return Err(error),
             }
         }
         session.room().await;
@@ -188,28 +189,23 @@ impl List {
                 max,
                 wait_ms,
             });
-            match self.finish(pops.wait_for(receipt, answered)).await? {
-                Some(taken) => return Ok(Page { returned, ..taken }),
+            match self.finish(pops.wait_for(receipt, answered)).await {
                 // Once: the next one confirms nothing.
-                None => returned = true,
+                Err(error) if confirmed > 0 && is_conflict(&error) => returned = true,
+                taken => return Ok(Page { returned, ..taken? }),
             }
         }
     }
 
-    /// What a pop has taken; `None` if it was refused, for what those before it took went back.
-    async fn finish(&self, popping: Popping<'_>) -> Result<Option<Page>, Error> {
+    /// What a pop has taken. It conflicts where what those before it took went back.
+    async fn finish(&self, popping: Popping<'_>) -> Result<Page, Error> {
         let session = self.client.session();
-        match popping.arrive().await {
-            Err(Error::Rejected(Rejection::Conflict(_))) => {
-                session.pops(&self.name).all_returned();
-                Ok(None)
-            }
-            answer => {
-                let taken = page(answer?);
-                session.confirm_soon(&self.name);
-                taken.map(Some)
-            }
+        let taken = popping.arrive().await.and_then(page);
+        match &taken {
+            Err(error) if is_conflict(error) => session.pops(&self.name).all_returned(),
+            _ => session.confirm_soon(&self.name),
         }
+        taken
     }
 
     /// Reads items as they come, without taking them, from the index `start` on; a negative one counts
@@ -220,6 +216,10 @@ impl List {
         let id = self.client.session().follow(&feed);
         Follow { client: self.client.clone(), id, feed }
     }
+}
+
+const fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Rejected(Rejection::Conflict(_)))
 }
 
 fn page(response: Response) -> Result<Page, Error> {
