@@ -23,7 +23,7 @@ use super::index::{Index, Spot};
 use super::recovery::Log;
 use super::segment::{self, BLOCK, Head, Link, Segment};
 use super::spare::{self, Spare};
-use super::{Options, damaged, failed, misplaced};
+use super::{Options, damaged_bytes, failed, misplaced};
 
 /// A segment that is smaller than it should be has so many eighths of that: the first one of a
 /// start, which is waited for, and a spare where there is no space for a whole one.
@@ -269,19 +269,22 @@ impl Writer {
                     other.insert(Segment::open_to_pick(files, &self.store, spot.segment)?)
                 }
             };
-            let place = || format!("{}, byte {}", segment::name(spot.segment), spot.block * BLOCK);
             let found = segment.any_frame(spot.block, u64::MAX)?;
-            let header = found.map_err(|fault| damaged(place(), fault.reason()))?;
+            let damaged = |blocks, reason| {
+                let bytes = segment::bytes(spot.block)..segment::bytes(spot.block + blocks);
+                damaged_bytes(&segment.place, bytes, Some((seq, None)), reason)
+            };
+            let header = found.map_err(|fault| damaged(1, fault.reason()))?;
             let before = rest.len();
             for record in Records::new(&header, segment.body()) {
-                let record = record.map_err(|reason| damaged(place(), reason))?;
+                let record = record.map_err(|reason| damaged(header.blocks(), reason))?;
                 if rest.first() == Some(&record.seq) {
                     visit(record)?;
                     rest = &rest[1..];
                 }
             }
             if rest.len() == before {
-                return Err(damaged(place(), format!("record {seq} is not there")));
+                return Err(damaged(header.blocks(), "the record is not there"));
             }
         }
         Ok(())
