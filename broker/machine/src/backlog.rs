@@ -43,27 +43,34 @@ pub(crate) struct Backlog {
     crowded: Vec<RunKey>,
 }
 
-impl Backlog {
-    pub(crate) fn add(&mut self, run: &Run) {
-        self.loaded_bytes += Self::bytes(run);
-    }
-
-    pub(crate) fn remove(&mut self, run: &Run) {
-        self.loaded_bytes -= Self::bytes(run);
-    }
-
-    /// Bytes that unloading the run would save.
-    pub(crate) fn bytes(run: &Run) -> u64 {
-        if run.records.as_slice().is_empty() { 0 } else { run.payloads.memory_bytes() }
-    }
+/// Bytes that unloading the run would save.
+fn unloadable_bytes(run: &Run) -> u64 {
+    if run.records.as_slice().is_empty() { 0 } else { run.payloads.memory_bytes() }
 }
 
 impl Machine {
-    /// A run has entered its places. If it waits and the cache is full, it will be unloaded at the
-    /// end of the step, if it is not granted before.
+    /// Counts what a run has in memory.
+    pub(crate) fn count_payloads(&mut self, key: RunKey) {
+        let run = &self.runs[key];
+        self.bytes += run.payloads.memory_bytes();
+        self.backlog.loaded_bytes += unloadable_bytes(run);
+    }
+
+    /// Takes back what [`count_payloads`](Self::count_payloads) has counted, before that changes.
+    pub(crate) fn uncount_payloads(&mut self, key: RunKey) {
+        let run = &self.runs[key];
+        self.bytes -= run.payloads.memory_bytes();
+        self.backlog.loaded_bytes -= unloadable_bytes(run);
+    }
+
+    /// A run begins to wait. If the cache is full, it will be unloaded at the end of the step, if it
+    /// is not granted before.
+    ///
+    /// The rest of a run of which a part was granted waits already: it is next, and would only be
+    /// loaded again.
     pub(crate) fn note_crowding(&mut self, key: RunKey) {
         let is_full = self.backlog.loaded_bytes > self.config.cache_bytes_max;
-        if is_full && Backlog::bytes(&self.runs[key]) > 0 {
+        if is_full && unloadable_bytes(&self.runs[key]) > 0 {
             self.backlog.crowded.push(key);
         }
     }
@@ -76,14 +83,18 @@ impl Machine {
                 return;
             }
             // A key may have gone to another run by now, which may be unloaded just as well.
-            let Some(run) = self.runs.get_mut(key) else { continue };
-            let bytes = Backlog::bytes(run);
-            if bytes > 0 && !matches!(run.phase, Phase::Leased(_)) {
-                run.payloads = Payloads::unloaded(run.payloads.shape().clone());
-                self.backlog.loaded_bytes -= bytes;
-                self.bytes -= bytes;
+            let Some(run) = self.runs.get(key) else { continue };
+            if unloadable_bytes(run) > 0 && !matches!(run.phase, Phase::Leased(_)) {
+                let shape = run.payloads.shape().clone();
+                self.set_payloads(key, Payloads::unloaded(shape));
             }
         }
+    }
+
+    fn set_payloads(&mut self, key: RunKey, payloads: Payloads) {
+        self.uncount_payloads(key);
+        self.runs[key].payloads = payloads;
+        self.count_payloads(key);
     }
 
     /// Asks for the payloads of the runs whose turn is next in a queue.
@@ -114,7 +125,7 @@ impl Machine {
     pub fn load(&mut self, jobs: JobRange, payloads: &Block, out: &mut Output) {
         let keys: Vec<RunKey> = self.runs.overlapping(jobs).collect();
         for key in keys {
-            let run = &mut self.runs[key];
+            let run = &self.runs[key];
             // What was asked for is split since, if anything; it is not joined.
             let offset = run.jobs.first.seq.checked_sub(jobs.first.seq);
             let offset = offset.and_then(|offset| u32::try_from(offset).ok());
@@ -122,14 +133,12 @@ impl Machine {
                 continue;
             };
             if matches!(run.payloads, Payloads::Unloaded { .. }) {
-                run.payloads = Payloads::Loaded(payloads.part(offset, run.jobs.count));
-                let bytes = Backlog::bytes(run);
-                self.backlog.loaded_bytes += bytes;
-                self.bytes += bytes;
                 self.awake.insert(run.queue);
+                let loaded = payloads.part(offset, run.jobs.count);
+                self.set_payloads(key, Payloads::Loaded(loaded));
             }
         }
-        self.dispatch(out);
+        self.conclude(out);
     }
 
     /// The record that a run of `queue` is in, if it is in one that `out` becomes.
@@ -140,7 +149,7 @@ impl Machine {
     pub(crate) fn check_backlog(&self) {
         let mut loaded = 0;
         for (_, run) in self.runs.iter() {
-            loaded += Backlog::bytes(run);
+            loaded += unloadable_bytes(run);
             let is_away = run.payloads.loaded().is_none();
             assert!(
                 !is_away || !run.records.as_slice().is_empty(),

@@ -28,18 +28,17 @@ impl Machine {
         while let Some(before) = self.joinable(key) {
             self.leave(before);
             self.leave(key);
+            self.uncount_payloads(before);
+            self.uncount_payloads(key);
             let later = self.runs.remove(key);
             let earlier = &mut self.runs[before];
-            self.bytes -= earlier.payloads.memory_bytes() + later.payloads.memory_bytes();
-            self.backlog.remove(earlier);
-            self.backlog.remove(&later);
             earlier.payloads = Payloads::concat(&earlier.payloads, &later.payloads);
             earlier.records = Records::concat(&earlier.records, &later.records);
             earlier.jobs.count += later.jobs.count;
             earlier.last_order = later.last_order;
-            self.bytes += earlier.payloads.memory_bytes();
-            self.backlog.add(earlier);
+            self.count_payloads(before);
             self.enter(before);
+            self.note_crowding(before);
             key = before;
         }
     }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A job's way through the files: [`submit`](self) accepts it, `run` keeps it, `places` says where
-//! it waits, `backlog` whether its payload is in memory meanwhile, `dispatch` leases it, `settle` ends the lease, `list` holds its result.
+//! it waits, `backlog` whether its payload is in memory meanwhile, `dispatch` leases it, `settle`
+//! ends the lease, `list` holds its result.
 
 mod apply;
 mod backlog;

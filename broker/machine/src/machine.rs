@@ -104,6 +104,12 @@ impl Machine {
             Command::Request { session, request } => self.request(session, request, out),
             Command::Tick => self.tick(out),
         }
+        self.conclude(out);
+    }
+
+    /// Ends each change of the state: hands out what can be handed out, and lets go of what need not
+    /// be in memory, which may let others in.
+    pub(crate) fn conclude(&mut self, out: &mut Output) {
         self.dispatch(out);
         self.unload_crowded();
         self.admit_for_memory(out);

@@ -9,7 +9,6 @@
 
 use crate::machine::Machine;
 use crate::output::Output;
-use crate::queue::QueueKey;
 
 /// What waits for memory.
 #[derive(Debug, Default)]
@@ -43,9 +42,7 @@ impl Machine {
         while self.memory.awaited && !self.is_crowded(0) {
             self.memory.awaited = false;
             let before = self.memory.parked_bytes;
-            for queue in (0..self.queues.len()).map(QueueKey) {
-                self.admit_waiting(queue, out);
-            }
+            self.admit_all(out);
             self.dispatch(out);
             self.unload_crowded();
             if self.memory.parked_bytes == before {

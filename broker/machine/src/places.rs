@@ -28,7 +28,6 @@ fn count_of<'a>(queue: &'a mut Queue, phase: &Phase) -> &'a mut u64 {
 impl Machine {
     /// Puts a run into the places of its phase.
     pub(crate) fn enter(&mut self, key: RunKey) {
-        self.note_crowding(key);
         let run = &self.runs[key];
         let count = run.jobs.count;
         let queue = &mut self.queues[run.queue.0];
@@ -135,6 +134,7 @@ impl Machine {
         self.leave(key);
         change(&mut self.runs[key]);
         self.enter(key);
+        self.note_crowding(key);
     }
 
     /// Cuts a run in two and returns the second part, which starts `at` jobs in.
@@ -148,24 +148,21 @@ impl Machine {
 
     /// Adds a run that did not exist before.
     pub(crate) fn add(&mut self, run: Run) -> RunKey {
-        let bytes = run.payloads.size_bytes() as u64;
-        self.bytes += run.payloads.memory_bytes();
-        self.backlog.add(&run);
-        self.queues[run.queue.0].bytes += bytes;
+        self.queues[run.queue.0].bytes += run.payloads.size_bytes() as u64;
         self.reserve_completions(run.queue, run.jobs.count);
         let key = self.runs.insert(run);
+        self.count_payloads(key);
         self.enter(key);
+        self.note_crowding(key);
         key
     }
 
     /// Takes a run away for good.
     pub(crate) fn take(&mut self, key: RunKey) -> Run {
         self.leave(key);
+        self.uncount_payloads(key);
         let run = self.runs.remove(key);
-        let bytes = run.payloads.size_bytes() as u64;
-        self.bytes -= run.payloads.memory_bytes();
-        self.backlog.remove(&run);
-        self.queues[run.queue.0].bytes -= bytes;
+        self.queues[run.queue.0].bytes -= run.payloads.size_bytes() as u64;
         self.release_completions(run.queue, run.jobs.count);
         run
     }

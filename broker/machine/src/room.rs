@@ -66,10 +66,8 @@ impl Machine {
         let more = left > self.room.left;
         self.room.left = left;
         if more && std::mem::take(&mut self.room.awaited) {
-            for queue in (0..self.queues.len()).map(QueueKey) {
-                self.admit_waiting(queue, out);
-            }
-            self.dispatch(out);
+            self.admit_all(out);
+            self.conclude(out);
         }
     }
 

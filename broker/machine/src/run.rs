@@ -178,8 +178,8 @@ impl Runs {
         self.insert(tail)
     }
 
-    pub(crate) fn get_mut(&mut self, key: RunKey) -> Option<&mut Run> {
-        self.slab.get_mut(key.0)
+    pub(crate) fn get(&self, key: RunKey) -> Option<&Run> {
+        self.slab.get(key.0)
     }
 
     pub(crate) fn find(&self, job: JobId) -> Option<RunKey> {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::backlog::Load;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
-use crate::list::{ItemRun, List, ListKey};
+use crate::list::{ItemRun, ListKey};
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::payloads::Payloads;
@@ -265,11 +265,8 @@ impl Machine {
     /// About how many bytes a restatement would have: no less than it has.
     #[must_use]
     pub fn restated_bytes(&self) -> u64 {
-        let kept = |durability| durability > Durability::Memory;
-        let queues = self.queues.iter().filter(|queue| kept(queue.settings.durability));
-        let lists = self.lists.iter().filter(|list| kept(list.durability));
-        let payloads: u64 = queues.map(|queue| queue.bytes).sum();
-        let items: u64 = lists.map(List::bytes).sum();
+        let payloads: u64 = self.kept_queues().map(|key| self.queues[key.0].bytes).sum();
+        let items: u64 = self.kept_lists().map(|key| self.lists[key.0].bytes()).sum();
         let parts = self.queues.len() + self.lists.len() + self.sessions.len() + self.runs.len();
         let sizes = self.room.jobs().saturating_mul(4);
         let finished = self.finished.bytes() as u64;

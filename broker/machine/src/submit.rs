@@ -300,6 +300,13 @@ impl Machine {
         out.promise(session, durability, Response::Accepted { request, durability, paused });
     }
 
+    /// Accepts what waits for something that all queues share.
+    pub(crate) fn admit_all(&mut self, out: &mut Output) {
+        for queue in (0..self.queues.len()).map(QueueKey) {
+            self.admit_waiting(queue, out);
+        }
+    }
+
     /// Accepts waiting submits, in order, as far as they fit.
     pub(crate) fn admit_waiting(&mut self, key: QueueKey, out: &mut Output) {
         loop {
