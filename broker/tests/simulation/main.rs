@@ -17,6 +17,7 @@ mod simulation {
     mod client;
     pub(crate) mod disk;
     mod history;
+    mod payloads;
     mod plan;
     pub(crate) mod record;
     pub(crate) mod seen;

@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use ganger_chance::Rng;
 use ganger_machine::config::Available;
-use ganger_machine::stated::Stated;
 use ganger_machine::{Command, Config, Event, Load, Machine, Output, Replay, Seq};
 use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
 use ganger_shared::key::KeyId;
@@ -15,6 +14,7 @@ use ganger_shared::{
 };
 
 use super::disk::{Disk, Left};
+use super::payloads::{completed, payloads_in};
 use super::record::{Record, State};
 
 /// One connection of the simulated network.
@@ -76,18 +76,8 @@ const fn position(index: usize) -> Seq {
 /// of a restatement are known by less than that.
 fn payloads(journal: &[Event], load: &Load) -> Block {
     let first = load.records.first().expect("what is unloaded is in some record");
-    let found = load.jobs.iter().map(|job| {
-        let events = &journal[usize::try_from(first.0 - 1).unwrap()..];
-        let blocks = events.iter().filter_map(|event| match event {
-            Event::Submitted { jobs, payloads, .. } => Some((*jobs, payloads)),
-            Event::Stated(Stated::Jobs(stated)) => Some((stated.jobs, &stated.payloads)),
-            _ => None,
-        });
-        let mut blocks = blocks.filter(|(jobs, _)| jobs.contains(job));
-        let (jobs, payloads) = blocks.next().expect("its record has the payload");
-        payloads.part(u32::try_from(job.seq - jobs.first.seq).unwrap(), 1)
-    });
-    Block::concat(&found.collect::<Vec<_>>())
+    let from = usize::try_from(first.0 - 1).unwrap();
+    payloads_in(journal[from..].iter(), load.jobs)
 }
 
 impl Broker {
@@ -239,15 +229,10 @@ impl Broker {
         }
         let Self { machine, disk, journal, .. } = self;
         let start = journal.len();
-        machine.restate(position(start), |mut part| {
-            for (place, load) in part.missing {
-                let Event::Stated(Stated::Jobs(jobs)) = &mut part.events[place] else {
-                    panic!("payloads are missing in {:?}", part.events[place])
-                };
-                jobs.payloads = payloads(journal, &load);
-            }
-            disk.append(&part.events);
-            journal.extend(part.events);
+        machine.restate(position(start), |part| {
+            let events = completed(part, |load| payloads(journal, load));
+            disk.append(&events);
+            journal.extend(events);
         });
         self.restating = Some(start..journal.len());
         true

@@ -15,6 +15,7 @@ pub(crate) mod broker;
 mod client;
 mod disk;
 mod history;
+pub(crate) mod payloads;
 mod plan;
 pub(crate) mod record;
 mod seen;

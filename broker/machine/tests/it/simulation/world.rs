@@ -1,30 +1,29 @@
-//! Time, links and faults; and the judgement at the end.
+//! Time and links: what reaches whom, and when.
+//!
+//! Not what goes wrong, and not the judgement: those are [`faults`] and [`end`].
+
+mod end;
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_chance::Rng;
-use ganger_history::{Ending as Ended, Jobs, What};
+use ganger_history::What;
 use ganger_machine::event::Verdict;
 use ganger_machine::{Command, Event};
-use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, JobState, Pause};
-use ganger_shared::{Ending, JobId, Name, Request, RequestId, Response, SessionId, Time};
+use ganger_shared::admin::{AdminVerb, DeadWhich};
+use ganger_shared::{JobId, Request, Response, SessionId, Time};
 
 use super::broker::{Broker, Connection, KEY, Leaving, ask, compare_with_record};
 use super::client::{Client, Known};
 use super::disk::Disk;
 use super::history::{History, nanoseconds};
 use super::plan::Plan;
-use super::record::{Item, List, State};
 use super::seen::Seen;
+use faults::FULL_BYTES;
 
 /// Simulated milliseconds in which everything must have ended once nothing goes wrong any more.
 const DRAIN_MS: u64 = 120_000;
-
-/// A disk that has less room than this for new work takes none.
-const FULL_BYTES: u64 = 4_096;
-
-/// The operator's session; it has no connection, and its answers are not read.
-const OPERATOR: SessionId = SessionId(0);
 
 /// What is due.
 #[derive(Debug)]
@@ -399,135 +398,6 @@ impl World {
         }
     }
 
-    // --- the faults
-
-    fn fault(&mut self) {
-        if self.healed {
-            return;
-        }
-        let next = self.now + self.rng.between(50..=400);
-        self.at(next, Due::Fault);
-        let index = usize::try_from(self.rng.below(self.clients.len() as u64)).unwrap();
-        match self.rng.below(14) {
-            0 if self.plan.clock_jumps => {
-                self.skew += self.rng.below(8_000);
-                self.seen.hit("the clock jumped");
-                self.step(Command::Tick);
-            }
-            1 if self.plan.client_crashes => {
-                let session = self.new_session();
-                let gone = core::mem::replace(&mut self.clients[index], Client::new(session));
-                if let Some(connection) = gone.connection {
-                    self.cut(connection);
-                }
-            }
-            2 if self.plan.client_crashes => {
-                // It leaves in good order, and a new one comes.
-                self.send_up(index, vec![Request::Close]);
-                let session = self.new_session();
-                let gone = core::mem::replace(&mut self.clients[index], Client::new(session));
-                self.abandon(gone);
-            }
-            3 if self.plan.restarts && self.rng.chance(400) => self.restart(),
-            4 if self.plan.freezes => {
-                self.clients[index].frozen_until = self.now + self.rng.below(6_000);
-            }
-            5 if self.plan.operators => {
-                let queue = self.rng.pick(&self.plan.queues).clone();
-                let reason = String::new();
-                let pause = *self.rng.pick(&[Pause::Delivery, Pause::DeliveryAndSubmits]);
-                self.operate(AdminVerb::QueuePause { queue, pause, reason });
-            }
-            6 | 7 if self.plan.operators => {
-                let queue = self.rng.pick(&self.plan.queues).clone();
-                self.operate(AdminVerb::QueueResume { queue });
-            }
-            8 if self.plan.operators => {
-                let queue = self.rng.pick(&self.plan.queues).clone();
-                self.operate(AdminVerb::DeadRetry { which: DeadWhich::Queue(queue) });
-            }
-            9 if self.plan.operators && self.rng.chance(100) => {
-                let queue = self.rng.pick(&self.plan.queues).clone();
-                self.operate(AdminVerb::QueuePurge { queue });
-            }
-            10 | 11 if self.plan.restarts => {
-                if self.broker.restate() {
-                    self.seen.hit("the journal was restated");
-                }
-                // Sometimes the power fails before it is durable.
-                if self.rng.chance(100) {
-                    self.restart();
-                } else {
-                    self.put_out((Vec::new(), Vec::new()));
-                }
-            }
-            12 if self.plan.fills => {
-                let bytes = *self.rng.pick(&[0, 0, FULL_BYTES, 30_000, u64::MAX]);
-                self.broker.set_free(bytes);
-                self.flushed();
-            }
-            _ => self.look_for_rare_states(),
-        }
-    }
-
-    /// A client that is gone: what is on its way to it reaches nobody.
-    fn abandon(&mut self, gone: Client) {
-        if let Some(connection) = gone.connection {
-            // After the Close, which is in front of the cut.
-            let link = self.links.get_mut(&connection).unwrap();
-            link.lost_since = self.now;
-            let after = link.up.max(self.now) + 1;
-            self.at(after, Due::BrokerNotices(connection));
-        }
-    }
-
-    fn look_for_rare_states(&mut self) {
-        let now = self.broker_now();
-        for queue in self.plan.queues.clone() {
-            let show = AdminVerb::QueueShow { queue };
-            let answer = ask(&mut self.broker.machine, now, show);
-            if let Some(AdminAnswer::Queue(info)) = answer {
-                if info.held_by_list.is_some() {
-                    self.seen.hit("a full list held jobs back");
-                }
-                if info.submits_waiting > 0 {
-                    self.seen.hit("a submit waited for room");
-                }
-            }
-        }
-    }
-
-    fn restart(&mut self) {
-        self.note(What::BrokerKilled);
-        let now = self.broker_now();
-        let restart = self.broker.restart(self.plan.config(), now, &mut self.rng);
-        self.note(What::BrokerStarted);
-        for (what, happened) in [
-            ("the broker was restarted", true),
-            ("a restart began with a restatement", restart.restated),
-            ("the power failed in the middle of a restatement", restart.cut_off),
-            ("the power failed before a restatement took its place", restart.unforgotten),
-            ("the broker lost what was not durable", restart.lost),
-        ] {
-            if happened {
-                self.seen.hit(what);
-            }
-        }
-        let connections: Vec<Connection> = self.links.keys().copied().collect();
-        connections.into_iter().for_each(|connection| self.cut(connection));
-        self.step(Command::Tick);
-    }
-
-    fn operate(&mut self, verb: AdminVerb) {
-        if let AdminVerb::DeadRetry { which: DeadWhich::Queue(queue) } = &verb {
-            self.note(What::Redriven { queue: queue.clone() });
-        }
-        let (key, held, name) = (KEY, Vec::new(), String::new());
-        self.step(Command::Open { session: OPERATOR, key, held, name });
-        let request = Request::Admin { request: RequestId(0), verb };
-        self.step(Command::Request { session: OPERATOR, request });
-    }
-
     // --- the history
 
     fn note(&mut self, what: What) {
@@ -543,140 +413,6 @@ impl World {
         let name = client.name();
         for what in client.notes.drain(..) {
             self.history.note(self.now, &name, what);
-        }
-    }
-
-    /// An operator looks at the dead letters of a queue.
-    fn note_dead_letters(&mut self, queue: &Name) {
-        let (queue, skip, count) = (queue.clone(), 0, u32::MAX);
-        let now = self.broker_now();
-        let list = AdminVerb::DeadList { queue, skip, count };
-        if let Some(AdminAnswer::Jobs(dead)) = ask(&mut self.broker.machine, now, list) {
-            for info in dead {
-                self.note(What::Ended { jobs: Jobs::one(info.job), ending: Ended::Dead });
-            }
-        }
-    }
-
-    /// An operator looks what became of every job that was accepted: not everybody waits for their
-    /// jobs, or lives to hear of them.
-    fn note_endings(&mut self) {
-        let now = self.broker_now();
-        for job in self.known.accepted.clone() {
-            let show = AdminVerb::JobShow { job };
-            let answer = ask(&mut self.broker.machine, now, show);
-            let Some(AdminAnswer::Jobs(found)) = answer else { continue };
-            let ending = match &found[0].state {
-                JobState::Acked { .. } => Ended::Acked,
-                JobState::Dead { .. } => Ended::Dead,
-                JobState::Cancelled => Ended::Cancelled,
-                state => panic!("{job} is {state:?} in the end"),
-            };
-            self.note(What::Ended { jobs: Jobs::one(job), ending });
-        }
-    }
-
-    // --- the end
-
-    fn heal(&mut self) {
-        self.healed = true;
-        (self.plan.hangs, self.plan.cancels) = (false, false);
-        self.broker.set_free(u64::MAX);
-        self.flushed();
-        for client in &mut self.clients {
-            client.frozen_until = 0;
-        }
-        for queue in self.plan.queues.clone() {
-            self.operate(AdminVerb::QueueResume { queue });
-        }
-    }
-
-    fn is_drained(&self) -> bool {
-        self.broker.record.open().next().is_none()
-            && self.clients.iter().all(Client::is_done)
-            && self.broker.record.lists.iter().all(|(name, list)| self.is_taken(name, list))
-    }
-
-    /// Whether every item was popped by somebody; the last are confirmed afterwards.
-    fn is_taken(&self, name: &Name, list: &List) -> bool {
-        list.items.iter().zip(&list.removed).zip(0..).all(|((item, removed), index)| {
-            let shown = || (name.clone(), index, item.job, item.bytes.clone());
-            *removed || self.known.items.contains(&shown())
-        })
-    }
-
-    fn unrest(&self) -> String {
-        let open: Vec<_> = self.broker.record.open().take(5).collect();
-        let busy: Vec<_> = self.clients.iter().filter(|client| !client.is_done()).collect();
-        let items: Vec<usize> = self
-            .broker
-            .record
-            .lists
-            .values()
-            .map(|list| list.removed.iter().filter(|removed| !**removed).count())
-            .collect();
-        let busy: Vec<String> = busy.iter().map(|client| client.unrest()).collect();
-        format!("jobs {open:?}, clients {busy:#?}, items {items:?}")
-    }
-
-    fn confirm_everything(&mut self) {
-        for _ in 0..4 {
-            for index in 0..self.clients.len() {
-                let frames = self.clients[index].confirm_all();
-                self.send_up(index, frames);
-            }
-            self.run(self.now + 500);
-        }
-    }
-
-    /// What clients were told is what the journal says.
-    fn judge(&mut self) {
-        self.broker.machine.check();
-        let verdict = self.history.verdict();
-        assert!(verdict.passed, "{}", verdict.complaint().unwrap_or_default());
-        let now = self.broker_now();
-        compare_with_record(&mut self.broker.machine, &self.broker.record, now);
-        self.broker.compare_with_replay(self.plan.config(), now);
-        let record = &self.broker.record;
-        for job in &self.known.accepted {
-            assert!(record.jobs.contains_key(job), "{job} was accepted and is lost");
-        }
-        for (lease, (job, output)) in &self.known.settled {
-            let found = record.jobs.get(job).map(|job| &job.state);
-            let expected = State::Acked { lease: *lease, output: output.clone() };
-            assert_eq!(found, Some(&expected), "{job} was acked");
-        }
-        for (lease, job) in &self.known.lost {
-            let by_it =
-                |state: &State| matches!(state, State::Acked { lease: l, .. } if l == lease);
-            // The job itself may be gone: it was leased before its submit was durable.
-            let found = record.jobs.get(job).is_some_and(|job| by_it(&job.state));
-            assert!(!found, "lease {lease} of {job} was not lost");
-        }
-        for (id, ending) in &self.known.finished {
-            let job = &record.jobs[id];
-            let alike = match (ending, &job.state) {
-                (Ending::Acked { outputs }, State::Acked { output, .. }) => {
-                    outputs.slices().next() == Some(output)
-                }
-                (Ending::Dead { .. }, _) => job.died,
-                (Ending::Cancelled, State::Cancelled) => true,
-                (Ending::Unknown, State::Forgotten) => true,
-                _ => false,
-            };
-            assert!(alike, "{id} was told to be {ending:?} and is {:?}", job.state);
-        }
-        for (name, index, job, bytes) in &self.known.items {
-            let item = &record.lists[name].items[usize::try_from(*index).unwrap()];
-            assert_eq!(item, &Item { job: *job, bytes: bytes.clone() }, "item {index} of {name}");
-        }
-        for (name, list) in &record.lists {
-            let left = list.removed.iter().filter(|removed| !**removed).count();
-            assert_eq!(left, 0, "items of {name} that were never confirmed");
-            let mut jobs = BTreeSet::new();
-            for item in &list.items {
-                assert!(item.job.is_none_or(|job| jobs.insert(job)), "{item:?} twice in {name}");
-            }
         }
     }
 }
