@@ -11,6 +11,7 @@ mod pressure;
 mod process;
 mod restart;
 mod sessions;
+mod storages;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ use ganger_shared::{Block, Durability, Outcome, Request, Response, Settlement};
 
 use crate::client::{Client, Raw, name};
 use crate::run;
+use crate::storages::{Hooked, asking, slow, telling};
 
 fn strict() -> Config {
     Config { durability: Durability::Strict, ..Config::default() }
@@ -147,47 +148,6 @@ fn backlog_beyond_the_cache_comes_back_from_the_journal_in_order() {
     });
 }
 
-/// A storage that asks before every append.
-struct Asking {
-    inner: MemoryStorage,
-    permits: mpsc::Receiver<io::Result<()>>,
-}
-
-fn asking() -> (Asking, mpsc::Sender<io::Result<()>>) {
-    let (permit, permits) = mpsc::channel();
-    (Asking { inner: MemoryStorage::default(), permits }, permit)
-}
-
-impl Storage for Asking {
-    fn replay(
-        &mut self,
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<Seq, StorageError> {
-        self.inner.replay(visit)
-    }
-
-    fn read(
-        &mut self,
-        wanted: &[Seq],
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.inner.read(wanted, visit)
-    }
-
-    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
-        if !records.is_empty() {
-            let permit = self.permits.recv().unwrap_or(Ok(()));
-            let doing = "write the journal".to_owned();
-            permit.map_err(|source| StorageError::Io { doing, source })?;
-        }
-        self.inner.append(records, until)
-    }
-
-    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
-        self.inner.compact(from)
-    }
-}
-
 #[test]
 fn submit_is_acknowledged_only_when_it_is_safe_and_is_assigned_before() {
     run(async {
@@ -213,44 +173,10 @@ fn submit_is_acknowledged_only_when_it_is_safe_and_is_assigned_before() {
     });
 }
 
-/// A storage that tells how far each append was taken.
-struct Telling {
-    inner: MemoryStorage,
-    told: mpsc::Sender<(usize, Until)>,
-}
-
-impl Storage for Telling {
-    fn replay(
-        &mut self,
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<Seq, StorageError> {
-        self.inner.replay(visit)
-    }
-
-    fn read(
-        &mut self,
-        wanted: &[Seq],
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.inner.read(wanted, visit)
-    }
-
-    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
-        self.inner.append(records, until)?;
-        let _ = self.told.send((records.len(), until));
-        Ok(())
-    }
-
-    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
-        self.inner.compact(from)
-    }
-}
-
 #[test]
 fn relaxed_is_answered_when_written_and_made_durable_soon_after() {
     run(async {
-        let (told, tells) = mpsc::channel();
-        let storage = Telling { inner: MemoryStorage::default(), told };
+        let (storage, tells) = telling();
         let config = Config { durability: Durability::Relaxed, ..Config::default() };
         let broker = Broker::builder().config(config).pipes_only().storage(storage);
         let broker = broker.start().await.unwrap();
@@ -264,46 +190,17 @@ fn relaxed_is_answered_when_written_and_made_durable_soon_after() {
     });
 }
 
-/// A storage whose sync of what was written before has to be permitted.
-struct Volatile {
-    inner: MemoryStorage,
-    permit: mpsc::Receiver<()>,
-}
-
-impl Storage for Volatile {
-    fn replay(
-        &mut self,
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<Seq, StorageError> {
-        self.inner.replay(visit)
-    }
-
-    fn read(
-        &mut self,
-        wanted: &[Seq],
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.inner.read(wanted, visit)
-    }
-
-    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
-        if until == Until::Durable {
-            // Whoever permits it hangs up.
-            let _ = self.permit.recv();
-        }
-        self.inner.append(records, until)
-    }
-
-    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
-        self.inner.compact(from)
-    }
-}
-
 #[test]
 fn strict_answer_that_rests_on_what_is_only_written_waits_until_that_is_durable() {
     run(async {
-        let (permit, permitted) = mpsc::channel();
-        let storage = Volatile { inner: MemoryStorage::default(), permit: permitted };
+        let (permit, permitted) = mpsc::channel::<()>();
+        // Each sync has to be permitted. Whoever permits it hangs up.
+        let storage = Hooked::new(MemoryStorage::default()).appends(move |(_, until)| {
+            if until == Until::Durable {
+                let _ = permitted.recv();
+            }
+            Ok(())
+        });
         let config = Config { durability: Durability::Relaxed, ..Config::default() };
         let broker = Broker::builder().config(config).pipes_only().storage(storage);
         let broker = broker.start().await.unwrap();
@@ -329,8 +226,8 @@ fn strict_answer_that_rests_on_what_is_only_written_waits_until_that_is_durable(
 #[test]
 fn idle_journal_is_put_in_order_once() {
     run(async {
-        let (told, tells) = mpsc::channel();
-        let broker = start(Telling { inner: MemoryStorage::default(), told }).await;
+        let (storage, tells) = telling();
+        let broker = start(storage).await;
         let mut client = Client::open(&broker).await;
         client.submit("mail", &[b"1"]).await.unwrap();
         assert_eq!(tells.recv().unwrap(), (1, Until::Durable));
@@ -344,8 +241,8 @@ fn idle_journal_is_put_in_order_once() {
 #[test]
 fn strict_is_made_durable_at_once() {
     run(async {
-        let (told, tells) = mpsc::channel();
-        let broker = start(Telling { inner: MemoryStorage::default(), told }).await;
+        let (storage, tells) = telling();
+        let broker = start(storage).await;
         let mut client = Client::open(&broker).await;
         client.submit("mail", &[b"1"]).await.unwrap();
         assert_eq!(tells.recv().unwrap(), (1, Until::Durable));
@@ -447,46 +344,10 @@ fn damaged_record_stops_the_start_and_is_named() {
     });
 }
 
-/// A storage whose replay says that it has begun, and goes on when it may.
-struct Slow {
-    inner: MemoryStorage,
-    begun: async_channel::Sender<()>,
-    go_on: mpsc::Receiver<()>,
-}
-
-impl Storage for Slow {
-    fn replay(
-        &mut self,
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<Seq, StorageError> {
-        self.begun.send_blocking(()).unwrap();
-        self.go_on.recv().unwrap();
-        self.inner.replay(visit)
-    }
-
-    fn read(
-        &mut self,
-        wanted: &[Seq],
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.inner.read(wanted, visit)
-    }
-
-    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
-        self.inner.append(records, until)
-    }
-
-    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
-        self.inner.compact(from)
-    }
-}
-
 #[test]
 fn whoever_connects_before_all_is_read_back_is_refused() {
     run(async {
-        let (begun, has_begun) = async_channel::bounded(1);
-        let (permit, go_on) = mpsc::channel();
-        let storage = Slow { inner: MemoryStorage::default(), begun, go_on };
+        let (storage, has_begun, permit) = slow();
         // A port that was free a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let builder = Broker::builder().config(strict()).listen(free.to_string());
@@ -504,8 +365,7 @@ fn whoever_connects_before_all_is_read_back_is_refused() {
 fn port_that_is_taken_is_found_before_the_storage_is_touched() {
     run(async {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (begun, has_begun) = async_channel::bounded(1);
-        let storage = Slow { inner: MemoryStorage::default(), begun, go_on: mpsc::channel().1 };
+        let (storage, has_begun, _permit) = slow();
         let builder = Broker::builder().listen(taken.local_addr().unwrap().to_string());
         let started = builder.storage(storage).start().await;
         assert!(matches!(started, Err(StartError::Listen { .. })), "{started:?}");
@@ -526,41 +386,6 @@ fn start_says_what_it_has_read_back() {
     });
 }
 
-/// A storage that has as much room as a test says.
-struct Roomy {
-    inner: MemoryStorage,
-    room: Arc<Mutex<Room>>,
-}
-
-impl Storage for Roomy {
-    fn replay(
-        &mut self,
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<Seq, StorageError> {
-        self.inner.replay(visit)
-    }
-
-    fn read(
-        &mut self,
-        wanted: &[Seq],
-        visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        self.inner.read(wanted, visit)
-    }
-
-    fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
-        self.inner.append(records, until)
-    }
-
-    fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
-        self.inner.compact(from)
-    }
-
-    fn room(&mut self) -> Room {
-        *self.room.lock().unwrap()
-    }
-}
-
 /// Takes one job and acks it.
 async fn work(worker: &mut Client) {
     let leases = worker.assigned().await.leases;
@@ -578,7 +403,8 @@ fn submit_that_room_lets_in_is_not_stated_anew_and_journaled_as_well() {
         config.journal.compact_after = Size(32 << 10);
         let later = QueueConfig { jobs_max: Some(1), ..QueueConfig::default() };
         config.queue = [(name("later"), later)].into();
-        let roomy = Roomy { inner: storage.clone(), room: Arc::clone(&room) };
+        let told = Arc::clone(&room);
+        let roomy = Hooked::new(storage.clone()).with_room(move || *told.lock().unwrap());
         let builder = Broker::builder().config(config).pipes_only().storage(roomy);
         let broker = builder.start().await.unwrap();
         let mut client = Client::open(&broker).await;
