@@ -1,6 +1,7 @@
 //! Putting a broker together from its settings, its key and its storage.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -220,15 +221,17 @@ fn connections_max(wished: usize) -> usize {
     wished.min(possible)
 }
 
+fn cannot_listen(address: &str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Listen { address: address.to_owned(), source }
+}
+
 async fn reserve(address: &str) -> Result<Reserved, StartError> {
-    let failed = |source| StartError::Listen { address: address.to_owned(), source };
-    Listener::reserve(address).await.map_err(failed)
+    Listener::reserve(address).await.map_err(cannot_listen(address))
 }
 
 fn listen(reserved: Reserved, address: &str) -> Result<(Listener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address: address.to_owned(), source };
-    let listener = reserved.listen().map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let listener = reserved.listen().map_err(cannot_listen(address))?;
+    let bound = listener.local_addr().map_err(cannot_listen(address))?;
     Ok((listener, bound))
 }
 

@@ -235,10 +235,8 @@ impl Engine {
             let core = &mut *core;
             core.outbox.release(report.reached);
             core.machine.set_room(report.room.bytes, report.room.taken, &mut core.output);
-            if let Some(progress) = &self.progress {
-                for (jobs, payloads) in progress.take_loaded() {
-                    core.machine.load(jobs, &payloads, &mut core.output);
-                }
+            for (jobs, payloads) in report.loaded {
+                core.machine.load(jobs, &payloads, &mut core.output);
             }
             if let (Some(long), Some(progress)) = (report.long, &self.progress) {
                 let bytes = core.machine.restated_bytes();

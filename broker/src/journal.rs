@@ -199,9 +199,7 @@ impl Journal {
         until: Until,
         taken: u64,
     ) -> Result<(), Closed> {
-        self.last = self.last.next();
-        let (seq, missing) = (self.last, Vec::new());
-        self.hand_over(Entry::Record { seq, events, until, taken, missing })
+        self.record(Restated { events, missing: Vec::new() }, until, taken)
     }
 
     /// Hands over a part of a restatement as one record, which nobody waits for.
@@ -210,10 +208,13 @@ impl Journal {
     ///
     /// As for [`append`](Self::append).
     pub(crate) fn restate(&mut self, part: Restated, taken: u64) -> Result<(), Closed> {
+        self.record(part, Until::Written, taken)
+    }
+
+    fn record(&mut self, part: Restated, until: Until, taken: u64) -> Result<(), Closed> {
         self.last = self.last.next();
         let Restated { events, missing } = part;
-        let (seq, until) = (self.last, Until::Written);
-        self.hand_over(Entry::Record { seq, events, until, taken, missing })
+        self.hand_over(Entry::Record { seq: self.last, events, until, taken, missing })
     }
 
     /// Asks for payloads. They come with the [`Progress`].

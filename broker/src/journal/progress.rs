@@ -36,15 +36,16 @@ pub(crate) struct Long {
     pub(crate) room: u64,
 }
 
-/// One report of the thread.
-#[derive(Clone, Copy, Debug)]
+/// What the thread has to say since the last time that it was asked.
+#[derive(Debug)]
 pub(crate) struct Report {
     /// Counts the reports, from 1.
     pub(crate) number: u64,
     pub(crate) reached: Reached,
     pub(crate) room: Room,
-    /// Said once.
     pub(crate) long: Option<Long>,
+    /// Payloads that were asked for, one for each of the jobs.
+    pub(crate) loaded: Vec<(JobRange, Block)>,
 }
 
 /// What the thread tells the engine.
@@ -57,8 +58,6 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 struct State {
     report: Report,
-    /// Payloads that were asked for, one for each of the jobs.
-    loaded: Vec<(JobRange, Block)>,
     declined: bool,
     error: Option<BrokerError>,
 }
@@ -66,9 +65,10 @@ struct State {
 impl Default for Progress {
     fn default() -> Self {
         let room = Room { bytes: 0, taken: 0 };
-        let report = Report { number: 0, reached: Reached::default(), room, long: None };
+        let (reached, loaded) = (Reached::default(), Vec::new());
+        let report = Report { number: 0, reached, room, long: None, loaded };
         Self {
-            state: Mutex::new(State { report, loaded: Vec::new(), declined: false, error: None }),
+            state: Mutex::new(State { report, declined: false, error: None }),
             changed: Notice::new(),
         }
     }
@@ -79,17 +79,15 @@ impl Progress {
         self.state.lock().expect("nothing panics while it holds the progress")
     }
 
-    /// The latest report; the error is given once.
+    /// The latest report. An error, a log that is long, and payloads are told once.
     pub(crate) fn take(&self) -> Result<Report, BrokerError> {
         let mut state = self.lock();
-        let report = state.report;
-        state.report.long = None;
-        state.error.take().map_or(Ok(report), Err)
-    }
-
-    /// The payloads that have come since the last call.
-    pub(crate) fn take_loaded(&self) -> Vec<(JobRange, Block)> {
-        std::mem::take(&mut self.lock().loaded)
+        if let Some(error) = state.error.take() {
+            return Err(error);
+        }
+        let Report { number, reached, room, long, loaded } = &mut state.report;
+        let (long, loaded) = (long.take(), std::mem::take(loaded));
+        Ok(Report { number: *number, reached: *reached, room: *room, long, loaded })
     }
 
     /// The engine does not state everything anew now.
@@ -121,8 +119,9 @@ impl Progress {
     pub(super) fn report(&self, reached: Reached, room: Room, long: Option<Long>) {
         let mut state = self.lock();
         let report = &mut state.report;
-        let number = report.number + 1;
-        *report = Report { number, reached, room, long: long.or(report.long) };
+        report.number += 1;
+        (report.reached, report.room) = (reached, room);
+        report.long = long.or(report.long);
         drop(state);
         self.changed.notify(usize::MAX);
     }
@@ -130,7 +129,7 @@ impl Progress {
     pub(super) fn loaded(&self, payloads: Vec<(JobRange, Block)>) {
         let mut state = self.lock();
         state.report.number += 1;
-        state.loaded.extend(payloads);
+        state.report.loaded.extend(payloads);
         drop(state);
         self.changed.notify(usize::MAX);
     }
