@@ -8,6 +8,7 @@ mod blocking;
 mod check;
 mod crew;
 mod janitor;
+mod level;
 mod load;
 mod payload;
 mod peer;
@@ -19,6 +20,7 @@ mod roles;
 mod run;
 mod server;
 mod shapes;
+mod slow_disk;
 mod table;
 mod torture;
 mod wire;
@@ -31,8 +33,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::level::Level;
 use crate::payload::RESULT_LEN;
-use crate::peer::{Durability, Peer};
+use crate::peer::Peer;
 use crate::report::Report;
 use crate::run::Plan;
 use crate::shapes::Shape;
@@ -106,7 +109,7 @@ struct Options {
     payload: Vec<usize>,
     /// What an acknowledged job survives
     #[arg(long, value_delimiter = ',', default_value = "none")]
-    durability: Vec<Durability>,
+    durability: Vec<Level>,
     /// How often each peer runs each shape; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -209,7 +212,7 @@ fn measure(
         tolerates_missing,
         shapes,
         payloads: options.payload,
-        durabilities: options.durability,
+        levels: options.durability,
         runs: options.runs,
         jobs: options.jobs,
         seconds: options.seconds,

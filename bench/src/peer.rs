@@ -13,7 +13,6 @@ use std::task::{Context as Polling, Poll, Waker};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Ledger;
@@ -21,14 +20,14 @@ use crate::payload::RESULT_LEN;
 use crate::shapes::{Shape, Style};
 
 /// What an acknowledged job survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Durability {
-    /// Nothing: jobs are in memory only
+    /// Nothing: jobs are in memory only.
     None,
-    /// A crash of the server; a power failure costs the last moments
+    /// A crash of the server; a power failure costs the last moments.
     Relaxed,
-    /// A power failure: flushed before it is acknowledged
+    /// A power failure: flushed before it is acknowledged.
     Strict,
 }
 

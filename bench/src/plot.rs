@@ -154,7 +154,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::peer::Durability;
+    use crate::level::Level;
     use crate::peers;
     use crate::procfs;
     use crate::report::{Run, Series};
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn bar_has_name_and_figure() {
-        let load = Load { shape: Shape::Best, durability: Durability::None, payload: 16 };
+        let load = Load { shape: Shape::Best, durability: Level::None, payload: 16 };
         let mut series = Series::new(load, peers::ALL[0], None);
         series.add(Ok(Run {
             jobs: 3,

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use crate::peer::{Durability, Peer};
+use crate::level::Level;
+use crate::peer::Peer;
 use crate::procfs::Machine;
 use crate::roles::Latency;
 use crate::shapes::{Shape, Unit};
@@ -56,7 +57,7 @@ pub(crate) struct Series {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     pub(crate) shape: Shape,
-    pub(crate) durability: Durability,
+    pub(crate) durability: Level,
     /// The length of a job's payload.
     pub(crate) payload: usize,
 }

@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::crew::{Crew, Performance};
 use crate::janitor::Premises;
-use crate::peer::{Durability, Peer, Program, Role, Task};
+use crate::level::Level;
+use crate::peer::{Peer, Program, Role, Task};
 use crate::procfs;
 use crate::report::{Contestant, Load, Missing, Report, Run, Series};
 use crate::server::{Server, Start};
@@ -28,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) tolerates_missing: bool,
     pub(crate) shapes: Vec<Shape>,
     pub(crate) payloads: Vec<usize>,
-    pub(crate) durabilities: Vec<Durability>,
+    pub(crate) levels: Vec<Level>,
     pub(crate) runs: u32,
     /// Jobs per run, instead of what the shape says.
     pub(crate) jobs: Option<u64>,
@@ -82,7 +83,7 @@ fn entrants(plan: &Plan) -> Result<(Vec<Entrant>, Vec<Missing>)> {
 
 fn loads(plan: &Plan) -> Vec<Load> {
     let mut loads = Vec::new();
-    for &durability in &plan.durabilities {
+    for &durability in &plan.levels {
         for &payload in &plan.payloads {
             for &shape in &plan.shapes {
                 loads.push(Load { shape, durability, payload });
@@ -104,7 +105,7 @@ fn compare(
         .iter()
         .filter(|entrant| entrant.peer.has_shape(load.shape))
         .map(|entrant| {
-            let lacks = entrant.peer.lacks(&entrant.program, load.durability);
+            let lacks = entrant.peer.lacks(&entrant.program, load.durability.durability());
             (entrant, Series::new(load, entrant.peer, lacks), None)
         })
         .collect();
@@ -114,11 +115,13 @@ fn compare(
             let name = entrant.peer.name();
             if let Some(why) = series.unavailable {
                 if run == 1 {
-                    progress(&format!("{} {durability:?} {payload} B: {name} {why}", shape.name()));
+                    let what = format!("{} {} {payload} B", shape.name(), durability.name());
+                    progress(&format!("{what}: {name} {why}"));
                 }
                 continue;
             }
-            progress(&format!("{} {durability:?} {payload} B, run {run}: {name}", shape.name()));
+            let what = format!("{} {} {payload} B, run {run}", shape.name(), durability.name());
+            progress(&format!("{what}: {name}"));
             let stage = Stage { plan, premises, load, entrant };
             // A peer that cannot do it once is not asked again.
             if series.failures.is_empty() {

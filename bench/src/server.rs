@@ -13,7 +13,9 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tempfile::TempDir;
 
-use crate::peer::{Durability, Peer, Program, Site};
+use crate::level::Level;
+use crate::peer::{Peer, Program, Site};
+use crate::slow_disk::slowed;
 
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -54,18 +56,22 @@ impl Server {
         peer: &dyn Peer,
         program: &Program,
         parent: &Path,
-        durability: Durability,
+        level: Level,
         start: Start,
     ) -> Result<Self> {
         let dir = TempDir::with_prefix_in(peer.name(), parent)
             .with_context(|| format!("no directory can be made in {}", parent.display()))?;
+        let durability = level.durability();
         let site = Site { address: free_address()?, dir: dir.path().to_owned(), durability };
         peer.furnish(&site).with_context(|| format!("{} gets no configuration", peer.name()))?;
         let log = File::create(site.dir.join(LOG))?;
-        let mut command = match start {
-            Start::Leashed => leashed(&peer.command(program, &site))?,
-            Start::Bare => peer.command(program, &site),
-        };
+        let mut command = peer.command(program, &site);
+        if let Some(longer) = level.flush_delay() {
+            command = slowed(&command, longer)?;
+        }
+        if start == Start::Leashed {
+            command = leashed(&command)?;
+        }
         command.current_dir(&site.dir).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let since = Instant::now();
@@ -149,15 +155,21 @@ pub(crate) fn die_with_parent() -> Result<()> {
 
 /// The same command, run through this program.
 fn leashed(command: &Command) -> Result<Command> {
-    let mut leashed = Command::new(std::env::current_exe()?);
-    leashed.arg("leash").arg("--").arg(command.get_program()).args(command.get_args());
+    let mut leash = Command::new(std::env::current_exe()?);
+    Ok(wrapped(leash.arg("leash").arg("--"), command))
+}
+
+/// The same command as the arguments of another, with its environment.
+pub(crate) fn wrapped(by: &Command, command: &Command) -> Command {
+    let mut wrapped = Command::new(by.get_program());
+    wrapped.args(by.get_args()).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => leashed.env(name, value),
-            None => leashed.env_remove(name),
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
         };
     }
-    Ok(leashed)
+    wrapped
 }
 
 /// A loopback address that was free a moment ago.

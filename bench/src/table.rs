@@ -3,10 +3,8 @@
 
 use std::fmt::Write as _;
 
-use clap::ValueEnum as _;
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::peer::Durability;
 use crate::report::{Load, Report, Series, Spread, short, size};
 use crate::shapes::{Shape, Unit};
 
@@ -113,18 +111,13 @@ fn machine(report: &Report) -> String {
 /// What a load is, in a line.
 pub(crate) fn title(load: Load) -> String {
     let Load { shape, durability, payload } = load;
-    let durability = durability_name(durability);
+    let durability = durability.name();
     match shape.unit() {
         Unit::Milliseconds => format!("{}, durability {durability}", shape.name()),
         Unit::MicrosecondsP50 | Unit::JobsPerSecond | Unit::BytesPerJob => {
             format!("{}, {} jobs, durability {durability}", shape.name(), size(payload))
         }
     }
-}
-
-fn durability_name(durability: Durability) -> String {
-    let value = durability.to_possible_value();
-    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn heading(text: &mut String, look: Look, title: &str) {
@@ -223,11 +216,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::level::Level;
     use crate::peers;
     use crate::procfs;
     use crate::report::Run;
 
-    fn series(peer: &str, durability: Durability, figures: &[f64]) -> Series {
+    fn series(peer: &str, durability: Level, figures: &[f64]) -> Series {
         let load = Load { shape: Shape::Latency, durability, payload: 16 };
         let mut series = Series::new(load, peers::find(peer).unwrap(), None);
         for &figure in figures {
@@ -251,7 +245,7 @@ mod tests {
 
     #[test]
     fn ratio_is_the_figure_divided_by_that_of_the_first_peer() {
-        let none = Durability::None;
+        let none = Level::None;
         let slow = series("beanstalkd", none, &[30.0]);
         let text = render(&report(vec![series("ganger", none, &[20.0]), slow]), Look::Markdown);
         assert!(text.contains("vs ganger") && text.contains("1.50"), "{text}");
@@ -260,8 +254,7 @@ mod tests {
     #[test]
     fn load_that_a_peer_cannot_carry_is_named_and_no_failure() {
         let why = "keeps no journal";
-        let lacking =
-            Series { unavailable: Some(why), ..series("ganger", Durability::Strict, &[]) };
+        let lacking = Series { unavailable: Some(why), ..series("ganger", Level::Strict, &[]) };
         let report = report(vec![lacking]);
         assert!(render(&report, Look::Terminal).contains(why));
         assert_eq!(report.failures(), 0);
@@ -269,7 +262,7 @@ mod tests {
 
     #[test]
     fn page_has_command_plot_shape_and_notes() {
-        let report = report(vec![series("ganger", Durability::None, &[20.0])]);
+        let report = report(vec![series("ganger", Level::None, &[20.0])]);
         let parts =
             Page { command: "bench all", plot: Some("bars.svg"), notes: Some("It was cold.") };
         let text = page(&report, &parts);

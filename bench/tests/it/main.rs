@@ -153,6 +153,28 @@ fn nats_gives_all_results_back() {
     assert_all_results_come_back("nats");
 }
 
+/// Of a load whose flushes take 1 ms longer, or that it needs strace for that.
+#[test]
+fn flushes_take_longer_for_every_server() {
+    let load =
+        ["--shape", "latency", "--durability", "strict,strict-1ms", "--runs", "1", "--jobs", "50"];
+    for peer in ["ganger", "relay"] {
+        let output = bench(&[&["vs", peer, "--output", "json"], &load[..]].concat());
+        if !Command::new("strace").arg("--version").output().is_ok_and(|out| out.status.success()) {
+            assert!(!output.status.success());
+            assert!(text(&output.stdout).contains("apt install strace"), "{output:?}");
+            continue;
+        }
+        assert!(output.status.success(), "{peer}: {}", text(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let slow = &report["series"][1];
+        assert_eq!(slow["load"]["durability"], "strict-1ms");
+        // Where the job's flush and its result's overlap, it is one.
+        let fastest = slow["runs"][0]["figure"].as_f64().unwrap();
+        assert!(fastest >= 1_000.0, "{peer}: {fastest} µs, with a flush that takes 1 ms longer");
+    }
+}
+
 #[test]
 fn unknown_peer_is_refused_with_the_names_there_are() {
     let output = bench(&["vs", "redis-lisp"]);
