@@ -6,11 +6,13 @@
 //! was woken and may be busy for a while, hands it to a parked thread, so that events are
 //! collected as long as any thread inside `block_on` has nothing better to do.
 
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use crate::reactor::{Patience, Reactor, Turn};
 use crate::tasks::EXECUTOR;
@@ -20,6 +22,14 @@ use crate::tasks::EXECUTOR;
 /// machine, where waking another processor is a call of the host). So it never wastes more than a
 /// sleep does, and whoever answers within that time finds this thread awake.
 const LOOKS: u32 = 40;
+
+/// A look that takes longer than this has let other programs run, who do not give the processor back
+/// before their turn is over: 500 µs, where our own threads yield after some tens.
+const CROWDED: Duration = Duration::from_micros(500);
+
+/// How long nobody gives way on a crowded machine: 250 ms. Asleep, a thread is run as soon as there is
+/// something for it; after giving way, only when all others have had their turn.
+const NO_LOOKS: Duration = Duration::from_millis(250);
 
 /// How often a future of [`block_on`] and the tasks may wake each other before events are looked at.
 const ROUNDS: u32 = 16;
@@ -39,9 +49,10 @@ static PARKED: Mutex<Vec<Arc<Sleeper>>> = Mutex::new(Vec::new());
 /// somebody calls `block_on` again.
 ///
 /// A thread that runs out of work looks for events some tens of microseconds long, giving way to
-/// others, before it sleeps. A wait for a stream is then one system call, `epoll_wait`. Timers, signals, connecting and accepting
-/// are looked after by a second thread, `async-io`, and cost a switch from it to this one: right
-/// for what happens once per connection or per second, too slow for once per frame.
+/// others, before it sleeps; on a machine that others keep busy it sleeps at once. A wait for a stream
+/// is then one system call, `epoll_wait`. Timers, signals, connecting and accepting are looked after
+/// by a second thread, `async-io`, and cost a switch from it to this one: right for what happens once
+/// per connection or per second, too slow for once per frame.
 ///
 /// ```
 /// assert_eq!(ganger_rt::block_on(async { 6 * 7 }), 42);
@@ -122,13 +133,15 @@ struct Here {
     sleeper: Arc<Sleeper>,
     main: Arc<Call>,
     tasks: Arc<Call>,
+    /// Until when there is no use in giving way.
+    crowded_until: Cell<Option<Instant>>,
 }
 
 impl Default for Here {
     fn default() -> Self {
         let sleeper = Arc::new(Sleeper::default());
         let call = || Arc::new(Call { made: AtomicBool::new(true), sleeper: Arc::clone(&sleeper) });
-        Self { main: call(), tasks: call(), sleeper }
+        Self { main: call(), tasks: call(), sleeper, crowded_until: Cell::default() }
     }
 }
 
@@ -153,13 +166,21 @@ impl Here {
     /// Gives way to whoever is about to have something for this thread: on the same processor it could
     /// not happen otherwise.
     fn linger(&self) {
+        let mut before = Instant::now();
+        if self.crowded_until.get().is_some_and(|until| before < until) {
+            return;
+        }
         for _ in 0..LOOKS {
             std::thread::yield_now();
             let looked = self.look();
+            let now = Instant::now();
+            let is_crowded = now - before > CROWDED;
+            self.crowded_until.set(is_crowded.then(|| now + NO_LOOKS));
             // Where another thread has the turn, it will say what there is.
-            if self.woken() || !looked {
+            if self.woken() || !looked || is_crowded {
                 return;
             }
+            before = now;
         }
     }
 
