@@ -5,6 +5,7 @@ mod beanstalkd;
 mod ganger;
 mod jetstream;
 mod nats;
+mod python_manager;
 mod redis_list;
 mod redis_stream;
 pub(crate) mod relay;
@@ -21,6 +22,7 @@ pub(crate) static ALL: &[&dyn Peer] = &[
     &redis_stream::RedisStream,
     &beanstalkd::Beanstalkd,
     &nats::Nats,
+    &python_manager::PythonManager,
     &relay::Relay,
 ];
 

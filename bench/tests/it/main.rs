@@ -34,11 +34,15 @@ fn is_installed(peer: &str) -> bool {
     !line.contains("is not installed")
 }
 
-/// Whether a peer says that it cannot promise what is asked for: only an old NATS may.
+/// Whether a peer says that it cannot promise what is asked for: only an old NATS may, and Python's
+/// manager, which promises nothing.
 fn is_lacking(peer: &str, series: &Value) -> bool {
     let Some(why) = series["unavailable"].as_str() else { return false };
-    assert_eq!((peer, &series["load"]["durability"]), ("nats", &"strict".into()), "{series}");
-    assert!(why.contains("since 2.10"), "{series}");
+    match (peer, series["load"]["durability"].as_str().unwrap()) {
+        ("nats", "strict") => assert!(why.contains("since 2.10"), "{series}"),
+        ("python-manager", "relaxed" | "strict") => assert!(why.contains("on a disk"), "{series}"),
+        _ => panic!("{peer}: {series}"),
+    }
     true
 }
 
@@ -53,7 +57,7 @@ fn assert_all_results_come_back(peer: &str) {
     ];
     for load in loads {
         let series = series_of(peer, load);
-        assert!(series.len() >= 8, "{peer} has {} series", series.len());
+        assert!(series.len() >= 6, "{peer} has {} series", series.len());
         for series in series {
             let runs = if is_lacking(peer, &series) { 0 } else { 1 };
             assert_eq!(series["runs"].as_array().unwrap().len(), runs, "{series}");
@@ -151,6 +155,11 @@ fn beanstalkd_gives_all_results_back() {
 #[test]
 fn nats_gives_all_results_back() {
     assert_all_results_come_back("nats");
+}
+
+#[test]
+fn python_manager_gives_all_results_back() {
+    assert_all_results_come_back("python-manager");
 }
 
 /// Of a load whose flushes take 1 ms longer, or that it needs strace for that.
