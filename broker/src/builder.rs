@@ -19,7 +19,7 @@ use crate::connections::Connections;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::handshake::Keys;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Replayed};
 use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
@@ -166,7 +166,9 @@ impl Builder {
             }
         };
         let bounds = bounds(&config);
-        let engine = Engine::new(replay.finish(), journal, Outbox::new(bounds), clock);
+        let machine = replay.finish();
+        let replayed = replayed.map(|read| Replayed { jobs: machine.kept_jobs(), ..read });
+        let engine = Engine::new(machine, journal, Outbox::new(bounds), clock);
         configure_queues(&engine, &config)?;
         let key = keys[0].clone();
         let door = Door {

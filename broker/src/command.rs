@@ -130,11 +130,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let broker = Broker::builder().config(config).start().await.map_err(Failure::Start)?;
     let key_file = broker.key_file().unwrap_or_else(|| Path::new("nowhere")).display();
     let line = format!("ganger-broker listening on {}, key in {key_file}\n", broker.addr());
-    if let Some(Replayed { records, bytes, took, flush_time }) = broker.replayed() {
+    if let Some(Replayed { records, bytes, jobs, took, flush_time }) = broker.replayed() {
         let seconds = took.as_secs_f64();
         let flush_us =
             flush_time.map_or_else(|| "?".to_owned(), |time| time.as_micros().to_string());
-        log::info!(records, bytes, seconds, flush_us:%; "journal read back");
+        log::info!(records, bytes, jobs, seconds, flush_us:%; "journal read back");
     }
     log::info!(address:% = broker.addr(), version = env!("CARGO_PKG_VERSION"); "started");
     print(&line).map_err(Failure::System)?;

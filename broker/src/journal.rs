@@ -69,6 +69,8 @@ pub struct Replayed {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Jobs that they have left: waiting, leased or dead. The journal's thread does not count them.
+    pub jobs: u64,
     /// From the first look at the storage until it takes records.
     pub took: Duration,
     /// See [`Storage::flush_time`].

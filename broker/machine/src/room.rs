@@ -40,17 +40,18 @@ impl Room {
         size.bytes.saturating_add(completions).saturating_add(RECORD_BYTES)
     }
 
-    /// Jobs that must survive.
-    pub(crate) const fn jobs(&self) -> u64 {
-        self.jobs
-    }
-
     const fn free(&self) -> u64 {
         self.left.saturating_sub(self.jobs.saturating_mul(COMPLETION_BYTES))
     }
 }
 
 impl Machine {
+    /// Jobs that are there and must survive the broker.
+    #[must_use]
+    pub const fn kept_jobs(&self) -> u64 {
+        self.room.jobs
+    }
+
     /// Bytes that were ever taken of the room: to be told with [`set_room`](Self::set_room), once what
     /// took them is in the journal.
     #[must_use]

@@ -268,7 +268,7 @@ impl Machine {
         let payloads: u64 = self.kept_queues().map(|key| self.queues[key.0].bytes).sum();
         let items: u64 = self.kept_lists().map(|key| self.lists[key.0].bytes()).sum();
         let parts = self.queues.len() + self.lists.len() + self.sessions.len() + self.runs.len();
-        let sizes = self.room.jobs().saturating_mul(4);
+        let sizes = self.kept_jobs().saturating_mul(4);
         let finished = self.finished.bytes() as u64;
         payloads + items + sizes + finished + parts as u64 * PART_OVERHEAD_BYTES
     }

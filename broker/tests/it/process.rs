@@ -276,7 +276,7 @@ fn keeper(home: &Path, data: &Path) -> Command {
 fn start_says_what_was_read_back_and_how_fast_the_disk_is() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
-    for records in ["records=0 ", "records="] {
+    for (records, jobs) in [("records=0 ", " jobs=0 "), ("records=", " jobs=1 ")] {
         let daemon = Daemon::start(keeper(home.path(), &data).env("GANGER_LOG", "info"));
         run(async {
             let mut client = Client::tcp(&daemon.address(), &daemon.key()).await;
@@ -285,7 +285,8 @@ fn start_says_what_was_read_back_and_how_fast_the_disk_is() {
         daemon.signal(Signal::TERM);
         let (code, log) = daemon.end();
         let line = log.lines().find(|line| line.contains("journal read back")).expect(&log);
-        assert!(line.contains(records) && !line.contains("flush_us=?"), "{line}");
+        assert!(line.contains(records) && line.contains(jobs), "{line}");
+        assert!(!line.contains("flush_us=?"), "{line}");
         assert_eq!(code, Some(0));
         assert!(!data.join("probe").exists());
     }
