@@ -92,6 +92,17 @@ impl Ledger {
 }
 
 impl Verdict {
+    /// The findings of two, if there are any.
+    pub(crate) fn both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+        Some(Self {
+            expected: one.expected + other.expected,
+            lost: one.lost + other.lost,
+            duplicates: one.duplicates + other.duplicates,
+            unexpected: one.unexpected + other.unexpected,
+        })
+    }
+
     /// The findings in words, if there is anything wrong.
     pub(crate) fn complaint(&self) -> Option<String> {
         let Self { expected, lost, duplicates, unexpected } = *self;

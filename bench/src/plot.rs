@@ -172,6 +172,7 @@ mod tests {
             server_cpu_us: None,
             roles_cpu_us: None,
             server_rss: 0,
+            results: None,
         }));
         let report = Report {
             v: 1,

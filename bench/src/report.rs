@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::check::Verdict;
 use crate::level::Level;
 use crate::peer::Peer;
 use crate::procfs::Machine;
@@ -46,6 +47,10 @@ pub(crate) struct Series {
     pub(crate) unit: Unit,
     /// The figure of a run, over all runs that went well.
     pub(crate) figure: Option<Spread>,
+    /// Its median divided by that of the first peer.
+    pub(crate) ratio: Option<f64>,
+    /// What became of the jobs of all runs, where results are received.
+    pub(crate) results: Option<Verdict>,
     pub(crate) runs: Vec<Run>,
     /// Why the peer cannot carry this load at all, if it cannot. No failure: it is said beforehand.
     pub(crate) unavailable: Option<&'static str>,
@@ -62,7 +67,7 @@ pub(crate) struct Load {
     pub(crate) payload: usize,
 }
 
-/// One run that went well.
+/// One run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) jobs: u64,
@@ -75,6 +80,8 @@ pub(crate) struct Run {
     pub(crate) roles_cpu_us: Option<f64>,
     /// The server's resident memory at the end, in bytes.
     pub(crate) server_rss: u64,
+    /// What became of the jobs, where results are received.
+    pub(crate) results: Option<Verdict>,
 }
 
 /// The middle and the ends of some values.
@@ -94,19 +101,32 @@ impl Series {
             is_limit: peer.is_limit(),
             unit: load.shape.unit(),
             figure: None,
+            ratio: None,
+            results: None,
             runs: Vec::new(),
             unavailable,
             failures: Vec::new(),
         }
     }
 
-    /// Adds what came of one run.
+    /// Adds what came of one run. It counts if each of its jobs has one result.
     pub(crate) fn add(&mut self, outcome: anyhow::Result<Run>) {
         match outcome {
-            Ok(run) => self.runs.push(run),
+            Ok(run) => {
+                self.results = Verdict::both(self.results, run.results);
+                match run.results.and_then(|results| results.complaint()) {
+                    None => self.runs.push(run),
+                    Some(complaint) => self.failures.push(complaint),
+                }
+            }
             Err(error) => self.failures.push(format!("{error:#}")),
         }
         self.figure = self.spread(|run| Some(run.figure));
+    }
+
+    /// Notes how its figure compares to that of the first peer.
+    pub(crate) fn compare(&mut self, first: Option<Spread>) {
+        self.ratio = self.figure.zip(first).map(|(own, first)| own.median / first.median);
     }
 
     /// The spread of some value of each run, if any run has it.
@@ -181,12 +201,34 @@ pub(crate) fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers;
 
     #[test]
     fn median_of_an_even_count_is_between_the_middle_two() {
         let spread = Spread::of(vec![4.0, 1.0, 3.0, 9.0]).unwrap();
         assert_eq!(spread, Spread { median: 3.5, min: 1.0, max: 9.0 });
         assert_eq!(Spread::of(vec![]), None);
+    }
+
+    #[test]
+    fn run_with_a_loss_does_not_count_and_the_loss_does() {
+        let load = Load { shape: Shape::Best, durability: Level::None, payload: 16 };
+        let mut series = Series::new(load, peers::ALL[0], None);
+        for lost in [0, 2] {
+            series.add(Ok(Run {
+                jobs: 9,
+                seconds: 1.0,
+                figure: 9.0,
+                latency_us: None,
+                server_cpu_us: None,
+                roles_cpu_us: None,
+                server_rss: 0,
+                results: Some(Verdict { expected: 9, lost, duplicates: 0, unexpected: 0 }),
+            }));
+        }
+        let results = Verdict { expected: 18, lost: 2, duplicates: 0, unexpected: 0 };
+        assert_eq!((series.runs.len(), series.results), (1, Some(results)));
+        assert!(series.failures[0].contains("2 lost"));
     }
 
     #[test]

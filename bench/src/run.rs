@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::crew::{Crew, Performance};
 use crate::janitor::Premises;
@@ -129,7 +129,10 @@ fn compare(
             }
         }
     }
-    lanes.into_iter().map(|(_, series, _)| series).collect()
+    let mut series: Vec<_> = lanes.into_iter().map(|(_, series, _)| series).collect();
+    let first = series.first().and_then(|series| series.figure);
+    series.iter_mut().for_each(|series| series.compare(first));
+    series
 }
 
 /// One peer under one load.
@@ -186,9 +189,6 @@ impl Stage<'_> {
         let performance = crew.perform()?;
         let cpu = procfs::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let rss = procfs::resident_bytes(server.pid())?;
-        if let Some(complaint) = performance.complaint() {
-            bail!("{complaint}");
-        }
         let measured = jobs - self.warmup(jobs);
         let seconds = performance.elapsed().as_secs_f64();
         let per_job = |count: f64| count / jobs as f64;
@@ -205,6 +205,7 @@ impl Stage<'_> {
             server_cpu_us: Some(per_job(cpu.as_secs_f64() * 1e6)),
             roles_cpu_us: Some(per_job(performance.cpu.as_secs_f64() * 1e6)),
             server_rss: rss,
+            results: performance.verdict(),
         })
     }
 
@@ -258,6 +259,7 @@ fn startup(server: &Server) -> Result<Run> {
         server_cpu_us: None,
         roles_cpu_us: None,
         server_rss: procfs::resident_bytes(server.pid())?,
+        results: None,
     })
 }
 

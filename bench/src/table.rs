@@ -143,7 +143,7 @@ fn table(series: &[&Series], look: Look) -> Table {
     });
     table.set_header([vec!["peer".to_owned()], headers.collect()].concat());
     for series in series {
-        let cells = columns.iter().map(|column| (column.cell)(series, first.figure));
+        let cells = columns.iter().map(|column| (column.cell)(series));
         table.add_row([vec![series.peer.to_owned()], cells.collect()].concat());
     }
     table.column_iter_mut().skip(1).for_each(|column| {
@@ -155,35 +155,35 @@ fn table(series: &[&Series], look: Look) -> Table {
 /// Stands for `vs` and the name of the first peer.
 const RATIO: &str = "ratio";
 
-/// A column: its cell is made of a series and the figure of the first peer.
+/// A column: its cell is made of a series.
 struct Column {
     name: &'static str,
-    cell: fn(&Series, Option<Spread>) -> String,
+    cell: fn(&Series) -> String,
 }
 
 fn columns(unit: Unit) -> Vec<Column> {
-    let figure = Column { name: unit.name(), cell: |series, _| median(series.figure) };
-    let range = Column { name: "min – max", cell: |series, _| range(series.figure) };
+    let figure = Column { name: unit.name(), cell: |series| median(series.figure) };
+    let range = Column { name: "min – max", cell: |series| range(series.figure) };
     let ratio = Column { name: RATIO, cell: ratio };
     let p99 = Column {
         name: "p99",
-        cell: |series, _| median(series.spread(|run| Some(run.latency_us?.p99))),
+        cell: |series| median(series.spread(|run| Some(run.latency_us?.p99))),
     };
     let p999 = Column {
         name: "p99.9",
-        cell: |series, _| median(series.spread(|run| Some(run.latency_us?.p999))),
+        cell: |series| median(series.spread(|run| Some(run.latency_us?.p999))),
     };
     let server_cpu = Column {
         name: "server CPU µs/job",
-        cell: |series, _| median(series.spread(|run| run.server_cpu_us)),
+        cell: |series| median(series.spread(|run| run.server_cpu_us)),
     };
     let roles_cpu = Column {
         name: "roles CPU µs/job",
-        cell: |series, _| median(series.spread(|run| run.roles_cpu_us)),
+        cell: |series| median(series.spread(|run| run.roles_cpu_us)),
     };
     let rss = Column {
         name: "RSS MiB",
-        cell: |series, _| {
+        cell: |series| {
             median(series.spread(|run| Some(run.server_rss as f64 / f64::from(1 << 20))))
         },
     };
@@ -205,10 +205,8 @@ fn range(spread: Option<Spread>) -> String {
     )
 }
 
-/// The figure divided by that of the first peer.
-fn ratio(series: &Series, first: Option<Spread>) -> String {
-    let (Some(own), Some(first)) = (series.figure, first) else { return "–".to_owned() };
-    format!("{:.2}", own.median / first.median)
+fn ratio(series: &Series) -> String {
+    series.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 #[cfg(test)]
@@ -233,6 +231,7 @@ mod tests {
                 server_cpu_us: None,
                 roles_cpu_us: None,
                 server_rss: 0,
+                results: None,
             }));
         }
         series
@@ -246,8 +245,10 @@ mod tests {
     #[test]
     fn ratio_is_the_figure_divided_by_that_of_the_first_peer() {
         let none = Level::None;
-        let slow = series("beanstalkd", none, &[30.0]);
-        let text = render(&report(vec![series("ganger", none, &[20.0]), slow]), Look::Markdown);
+        let (first, mut slow) =
+            (series("ganger", none, &[20.0]), series("beanstalkd", none, &[30.0]));
+        slow.compare(first.figure);
+        let text = render(&report(vec![first, slow]), Look::Markdown);
         assert!(text.contains("vs ganger") && text.contains("1.50"), "{text}");
     }
 

@@ -62,6 +62,11 @@ fn assert_all_results_come_back(peer: &str) {
             let runs = if is_lacking(peer, &series) { 0 } else { 1 };
             assert_eq!(series["runs"].as_array().unwrap().len(), runs, "{series}");
             assert_eq!(series["failures"].as_array().unwrap().len(), 0, "{series}");
+            assert_eq!(series["ratio"].as_f64(), (runs > 0).then_some(1.0), "{series}");
+            if let Some(results) = series["results"].as_object() {
+                let found = ["expected", "lost", "duplicates"].map(|name| results[name].as_u64());
+                assert!(found[0] > Some(0) && found[1..] == [Some(0); 2], "{series}");
+            }
         }
     }
 }
