@@ -335,7 +335,10 @@ impl Core {
             if !output.journal.is_empty() {
                 let strict = output.sends.iter().any(|send| send.promise == Durability::Strict);
                 let until = if strict { Until::Durable } else { Until::Written };
-                journal.append(std::mem::take(&mut output.journal), until, machine.room_taken())?;
+                let events = std::mem::take(&mut output.journal);
+                if let Some(reached) = journal.append(events, until, machine.room_taken())? {
+                    outbox.release(reached);
+                }
             }
             if !output.loads.is_empty() {
                 journal.load(std::mem::take(&mut output.loads))?;

@@ -272,7 +272,8 @@ impl Outbox {
 
     /// Lets everything leave whose record has got far enough.
     pub(crate) fn release(&mut self, reached: Reached) {
-        self.reached = reached;
+        self.reached.advance(reached);
+        let reached = self.reached;
         let mut holding = std::mem::take(&mut self.holding);
         holding.retain(|&key| {
             let Some(connection) = self.connections.get_mut(key) else { return false };

@@ -196,6 +196,12 @@ pub trait Storage: Send + 'static {
     /// After any error nothing is known of the records, and the storage is of no more use.
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError>;
 
+    /// Whether an [`append`](Self::append) of a small record, only [`Written`](Until::Written), is quickly
+    /// done: it waits for no disk, and no thread needs to be kept from it.
+    fn appends_at_once(&self) -> bool {
+        false
+    }
+
     /// What is appended from now on is to take the place of all before it, which
     /// [`compact`](Self::compact) then forgets: a storage that is made of pieces begins a new one.
     ///

@@ -18,6 +18,14 @@ pub(crate) struct Reached {
     pub(crate) durable: Seq,
 }
 
+impl Reached {
+    /// Takes in what was heard, of which something else may have been heard before that is further.
+    pub(crate) fn advance(&mut self, heard: Self) {
+        self.written = self.written.max(heard.written);
+        self.durable = self.durable.max(heard.durable);
+    }
+}
+
 /// How much new work the storage takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {

@@ -49,6 +49,10 @@ pub use inspect::{Entry, Inspection, Lost, Salvaged, SegmentSummary, Summary};
 
 const LOCK: &str = "LOCK";
 
+/// What a small record has at most: 64 KiB. While the current segment has room for one, appending it is
+/// a write to memory of the system and nothing else.
+const SMALL_BYTES: usize = 64 << 10;
+
 /// How the journal uses its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -268,6 +272,10 @@ impl Storage for DiskStorage {
 
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
         self.with(|writer| writer.append(records, until))
+    }
+
+    fn appends_at_once(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.writer.has_room_for(SMALL_BYTES))
     }
 
     fn begin_anew(&mut self) -> Result<(), StorageError> {

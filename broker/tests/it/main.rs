@@ -9,6 +9,7 @@ mod hostile;
 mod jobs;
 mod pressure;
 mod process;
+mod relaxed;
 mod restart;
 mod sessions;
 mod storages;

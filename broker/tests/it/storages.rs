@@ -15,6 +15,7 @@ pub(crate) struct Hooked {
     appends: Hook<(usize, Until), io::Result<()>>,
     appended: Hook<(usize, Until), ()>,
     room: Hook<(), Room>,
+    at_once: bool,
 }
 
 impl Hooked {
@@ -25,6 +26,7 @@ impl Hooked {
             appends: Box::new(|_| Ok(())),
             appended: Box::new(|_| ()),
             room: Box::new(|()| Room::UNLIMITED),
+            at_once: false,
         }
     }
 
@@ -44,6 +46,11 @@ impl Hooked {
     /// After they were.
     pub(crate) fn appended(self, hook: impl FnMut((usize, Until)) + Send + 'static) -> Self {
         Self { appended: Box::new(hook), ..self }
+    }
+
+    /// Says that a small append is quickly done.
+    pub(crate) fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 
     /// How much room it says that it has.
@@ -76,6 +83,10 @@ impl Storage for Hooked {
         self.inner.append(records, until)?;
         (self.appended)((records.len(), until));
         Ok(())
+    }
+
+    fn appends_at_once(&self) -> bool {
+        self.at_once
     }
 
     fn compact(&mut self, from: Seq) -> Result<(), StorageError> {

@@ -194,6 +194,11 @@ impl Writer {
         Seq(self.link.next.0 - 1)
     }
 
+    /// Whether a frame with so many bytes of records goes into the current segment.
+    pub(super) const fn has_room_for(&self, bytes: usize) -> bool {
+        frame::blocks(bytes) <= self.current.room()
+    }
+
     pub(super) fn append(
         &mut self,
         records: &[Record<'_>],
