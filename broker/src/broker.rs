@@ -12,7 +12,7 @@ use ganger_shared::key::Key;
 use crate::builder::Builder;
 use crate::config::Config;
 use crate::error::BrokerError;
-use crate::journal::{JournalThread, Replayed};
+use crate::journal::{JournalThreads, Replayed};
 use crate::keepers;
 use crate::key_file::{self, KeyFileError};
 use crate::listener;
@@ -46,7 +46,7 @@ pub struct Broker {
     replayed: Option<Replayed>,
     /// Taken when the broker stops.
     port: Option<Task<()>>,
-    thread: Option<JournalThread>,
+    thread: Option<JournalThreads>,
     keepers: Vec<Task<()>>,
 }
 
@@ -54,7 +54,7 @@ pub struct Broker {
 pub(crate) struct Parts {
     pub(crate) door: Door,
     pub(crate) listener: Option<(Listener, SocketAddr)>,
-    pub(crate) thread: Option<JournalThread>,
+    pub(crate) thread: Option<JournalThreads>,
     pub(crate) replayed: Option<Replayed>,
     pub(crate) key: Key,
     pub(crate) config: Config,

@@ -35,7 +35,7 @@ const RESTATING_BYTES: u64 = 2 << 20;
 pub(crate) struct Engine {
     core: Mutex<Core>,
     clock: Clock,
-    /// Of the journal's thread, where there is one.
+    /// Of the journal's threads, where there are any.
     progress: Option<Arc<Progress>>,
     /// The machine wants a tick earlier than the timer knows.
     earlier: Notice,
@@ -224,7 +224,7 @@ impl Engine {
         self.finish(&mut core);
     }
 
-    /// What the journal's thread reports, where there is one.
+    /// What the journal's threads report, where there are any.
     pub(crate) const fn progress(&self) -> Option<&Arc<Progress>> {
         self.progress.as_ref()
     }
@@ -292,7 +292,7 @@ impl Engine {
     /// Passes on what the machine has put out, and sets the timer.
     fn finish(&self, core: &mut Core) {
         if core.commit().is_err() {
-            // The journal's thread has ended and says why in its progress.
+            // The journal's threads have ended and say why in their progress.
             core.ended = true;
             return;
         }

@@ -61,7 +61,7 @@ pub enum StartError {
     #[error("cannot read the journal back")]
     Storage(#[from] StorageError),
     /// The system refuses a thread.
-    #[error("cannot start the journal thread")]
+    #[error("cannot start a journal thread")]
     Thread(#[source] io::Error),
     /// The system has no random numbers, so no secrets can be made.
     #[error("the system gives no random numbers")]

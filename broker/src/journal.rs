@@ -4,7 +4,7 @@
 //! outbox's.
 //!
 //! ```text
-//!   engine ── records, at most WAITING_MAX ─▶ thread: all that wait in one append, one sync
+//!   engine ── records, at most WAITING_MAX ─▶ a thread: all that wait in one append, one flush
 //!      ▲                                         │
 //!      └── Progress: written, durable; room; ────┘
 //!          the log is long: state all anew
@@ -20,6 +20,7 @@
 //! it must have, and on average each byte is written at most twice. The thread asks, at most once a
 //! second; the engine knows how much there is to state, and whether the disk takes it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +44,10 @@ use crate::storage::{Seq, Storage, StorageError, Until};
 /// count towards its memory; so this bounds only how far the machine can be ahead of the disk.
 const WAITING_MAX: usize = 1_024;
 
+/// Threads of the journal: while one waits for the disk, another one writes what came meanwhile and has
+/// that flushed too, so that a job's ending need not wait for the end of the flush of its beginning.
+const LANES: usize = 3;
+
 /// What a start has read back from the storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
@@ -50,7 +55,7 @@ pub struct Replayed {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Jobs that they have left: waiting, leased or dead. The journal's thread does not count them.
+    /// Jobs that they have left: waiting, leased or dead. The journal's threads do not count them.
     pub jobs: u64,
     /// From the first look at the storage until it takes records.
     pub took: Duration,
@@ -81,8 +86,6 @@ enum Entry {
     Load(Vec<Load>),
     /// Forget the records before this one.
     Forget { before: Seq },
-    /// Something has become volatile: look when it is to be synced.
-    Look,
 }
 
 /// Whether a restatement begins with these events.
@@ -96,7 +99,7 @@ impl Entry {
         match self {
             Self::Record { missing, events, .. } => !missing.is_empty() || begins(events),
             Self::Load(_) => true,
-            Self::Forget { .. } | Self::Look => false,
+            Self::Forget { .. } => false,
         }
     }
 }
@@ -105,21 +108,27 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Journal {
     entries: Sender<Entry>,
+    /// Wakes one of the threads.
+    bell: Sender<()>,
+    /// One of them is awake, and will look by itself.
+    looks_again: Arc<AtomicBool>,
     writer: Arc<Mutex<Writer>>,
     progress: Arc<Progress>,
     last: Seq,
 }
 
-/// Dropping the [`Journal`] lets the thread write what it has and end.
+/// Dropping the [`Journal`] lets the threads write what there is and end.
 #[derive(Debug)]
-pub(crate) struct JournalThread(JoinHandle<()>);
+pub(crate) struct JournalThreads(Vec<JoinHandle<()>>);
 
-impl JournalThread {
-    /// Waits for the end of the thread.
+impl JournalThreads {
+    /// Waits for the end of the threads.
     pub(crate) async fn join(self) {
-        let ended = ganger_rt::unblock(move || self.0.join()).await;
-        if ended.is_err() {
-            log::error!("the journal thread panicked");
+        for thread in self.0 {
+            let ended = ganger_rt::unblock(move || thread.join()).await;
+            if ended.is_err() {
+                log::error!("a journal thread panicked");
+            }
         }
     }
 }
@@ -130,20 +139,19 @@ impl Journal {
         storage: Box<dyn Storage>,
         limits: Limits,
         mut apply: impl FnMut(Seq, Event),
-    ) -> Result<(Self, JournalThread, Replayed), StartError> {
+    ) -> Result<(Self, JournalThreads, Replayed), StartError> {
         let (entries, entries_there) = async_channel::bounded(WAITING_MAX);
+        let (bell, rings) = async_channel::bounded(1);
         let (replayed_there, replayed) = async_channel::bounded(4);
         let progress = Arc::new(Progress::default());
-        let writer = Writer::new(storage, limits, Arc::clone(&progress));
+        let writer = Writer::new(storage, entries_there, limits, Arc::clone(&progress));
+        let looks_again = writer.looks_again();
         let writer = Arc::new(Mutex::new(writer));
-        let keeper = Keeper {
-            writer: Arc::clone(&writer),
-            entries: entries_there,
-            held: None,
-            progress: Arc::clone(&progress),
-        };
-        let thread = ganger_rt::thread("journal", move || keeper.run(&replayed_there))
-            .map_err(StartError::Thread)?;
+        let keeper = |lane| Keeper::new(lane, Arc::clone(&writer), rings.clone());
+        let first = keeper(0);
+        let start = move || first.replay(&replayed_there);
+        let thread = ganger_rt::thread("journal", start).map_err(StartError::Thread)?;
+        let mut threads = vec![thread];
         let (last, summary) = loop {
             match replayed.recv().await {
                 Ok(Replay::Events(events)) => {
@@ -155,7 +163,13 @@ impl Journal {
                 }
             }
         };
-        Ok((Self { entries, writer, progress, last }, JournalThread(thread), summary))
+        for lane in 1..LANES {
+            let keeper = keeper(lane);
+            let thread = ganger_rt::thread("journal", move || keeper.run());
+            threads.push(thread.map_err(StartError::Thread)?);
+        }
+        let journal = Self { entries, bell, looks_again, writer, progress, last };
+        Ok((journal, JournalThreads(threads), summary))
     }
 
     /// What the thread reports.
@@ -192,7 +206,7 @@ impl Journal {
         {
             self.last = reached.written;
             if is_first {
-                self.hand_over(Entry::Look)?;
+                self.ring();
             }
             return Ok(Some(reached));
         }
@@ -204,8 +218,7 @@ impl Journal {
         // While the thread writes or syncs, what comes is for it: nobody here waits for a disk.
         let Ok(mut writer) = self.writer.try_lock() else { return Ok(None) };
         writer.append_alone(self.last.next(), events, taken).map_err(|error| {
-            self.progress.fail(BrokerError::Storage(error));
-            self.entries.close();
+            writer.fail(BrokerError::Storage(error));
             Closed
         })
     }
@@ -244,12 +257,21 @@ impl Journal {
     }
 
     fn hand_over(&self, entry: Entry) -> Result<(), Closed> {
-        match self.entries.try_send(entry) {
+        let sent = match self.entries.try_send(entry) {
             Ok(()) => Ok(()),
             // Whoever adds looks at `is_full` first, so this is rare: threads that looked at once,
             // and a restatement.
             Err(TrySendError::Full(entry)) => self.entries.send_blocking(entry).map_err(|_| Closed),
             Err(TrySendError::Closed(_)) => Err(Closed),
+        };
+        self.ring();
+        sent
+    }
+
+    fn ring(&self) {
+        if !self.looks_again.load(Ordering::SeqCst) {
+            // Where it has rung and nobody has come yet, whoever comes finds everything.
+            let _ = self.bell.try_send(());
         }
     }
 }

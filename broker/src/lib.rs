@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   listener ─▶ session ─▶ engine ─▶ machine
-//!   handshake     ▲          │ ├──▶ journal thread ─▶ Storage
+//!   handshake     ▲          │ ├──▶ journal ─▶ Storage
 //!                 └─ outbox ◀┘ └─── how far it got
 //! ```
 //!

@@ -2,7 +2,7 @@
 //! its place.
 //!
 //! Not what the records say: to a storage a record is a number and some bytes. Not threads either:
-//! the calls block, and the journal thread makes all of them.
+//! calls block, one is made at a time, and only a [`Flush`] is run beside them.
 
 use std::fmt;
 use std::io;
@@ -151,6 +151,19 @@ impl fmt::Display for Extent {
     }
 }
 
+/// What is still to be done for records to survive the loss of power; see [`Storage::append_to_flush`].
+pub trait Flush: fmt::Debug + Send + Sync {
+    /// Does it, and waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// After any error nothing is known of the records, and the storage is of no more use.
+    fn run(&self) -> Result<(), StorageError>;
+
+    /// How far the log had got when this was made, in a measure of the storage's own.
+    fn mark(&self) -> u64;
+}
+
 /// A journal of records that outlives the broker.
 ///
 /// ```text
@@ -200,6 +213,30 @@ pub trait Storage: Send + 'static {
     /// done: it waits for no disk, and no thread needs to be kept from it.
     fn appends_at_once(&self) -> bool {
         false
+    }
+
+    /// Adds `records` as [`append`](Self::append) does, and leaves to the caller to make them and all
+    /// before them durable, which may take long and needs no exclusive access: others append and flush
+    /// meanwhile. Those who flush at the same time are in `lane`s of their own, from 0 on.
+    ///
+    /// `None` if they are durable on return.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    fn append_to_flush(
+        &mut self,
+        records: &[Record<'_>],
+        lane: usize,
+    ) -> Result<Option<Box<dyn Flush>>, StorageError> {
+        let _ = lane;
+        self.append(records, Until::Durable)?;
+        Ok(None)
+    }
+
+    /// A flush has succeeded, and all that began before it.
+    fn flushed(&mut self, flush: &dyn Flush) {
+        let _ = flush;
     }
 
     /// What is appended from now on is to take the place of all before it, which

@@ -1,7 +1,7 @@
 //! How a broker ends: because it was asked to, or because it cannot go on.
 //!
 //! ```text
-//!   stop ─▶ the journal's thread finishes ─▶ say_goodbye
+//!   stop ─▶ the journal's threads finish ─▶ say_goodbye
 //!   fail ─▶ every connection closes without a word: nobody is answered any more
 //! ```
 
@@ -12,7 +12,7 @@ use crate::error::BrokerError;
 use crate::outbox::ComeBack;
 
 impl Engine {
-    /// Takes nothing more, and lets the journal's thread finish what it has.
+    /// Takes nothing more, and lets the journal's threads finish what they have.
     pub(crate) fn stop(&self) {
         let mut core = self.lock_even_ended();
         core.ended = true;
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    /// After [`stop`](Self::stop) and the end of the journal's thread: lets out what has become
+    /// After [`stop`](Self::stop) and the end of the journal's threads: lets out what has become
     /// safe, and says goodbye to everybody.
     pub(crate) fn say_goodbye(&self, reason: &str) {
         let mut core = self.lock_even_ended();

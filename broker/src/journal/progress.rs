@@ -1,4 +1,4 @@
-//! What the journal's thread tells the engine.
+//! What the journal's threads tell the engine.
 
 use std::sync::{Mutex, MutexGuard};
 

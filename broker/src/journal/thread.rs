@@ -1,4 +1,4 @@
-//! The journal's thread: takes what waits, has it written, and syncs what is volatile.
+//! The journal's threads: whichever rests takes what waits, has it written, and waits for the disk.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,40 +8,39 @@ use std::time::Instant;
 
 use async_channel::{Receiver, RecvError, Sender};
 
-use super::progress::Progress;
-use super::writer::Writer;
-use super::{Entry, Replay, Replayed};
+use super::writer::{Turn, Writer};
+use super::{Replay, Replayed};
 use crate::error::BrokerError;
-use crate::storage::{Seq, StorageError, Until};
+use crate::storage::{Seq, StorageError};
 
 /// Events in one message of a replay.
 const REPLAY_BATCH: usize = 256;
 
-/// The thread's own.
+/// One thread's own.
 pub(super) struct Keeper {
-    pub(super) writer: Arc<Mutex<Writer>>,
-    pub(super) entries: Receiver<Entry>,
-    /// Taken from the entries, and has its turn after what is being written.
-    pub(super) held: Option<Entry>,
-    pub(super) progress: Arc<Progress>,
+    lane: usize,
+    writer: Arc<Mutex<Writer>>,
+    bell: Receiver<()>,
 }
 
 impl Keeper {
-    pub(super) fn run(mut self, starter: &Sender<Replay>) {
-        let replayed = self.replay(starter);
+    pub(super) fn new(lane: usize, writer: Arc<Mutex<Writer>>, bell: Receiver<()>) -> Self {
+        Self { lane, writer, bell }
+    }
+
+    /// Shows what the storage has kept, and then goes on like the others.
+    pub(super) fn replay(self, starter: &Sender<Replay>) {
+        let replayed = self.read_back(starter);
         let is_sound = replayed.is_ok();
         // If nobody listens any more, the broker was given up while it started.
         let listened = starter.send_blocking(Replay::All(replayed)).is_ok();
         starter.close();
-        if is_sound
-            && listened
-            && let Err(error) = self.write()
-        {
-            self.progress.fail(BrokerError::Storage(error));
+        if is_sound && listened {
+            self.run();
         }
     }
 
-    fn replay(&self, starter: &Sender<Replay>) -> Result<(Seq, Replayed), StorageError> {
+    fn read_back(&self, starter: &Sender<Replay>) -> Result<(Seq, Replayed), StorageError> {
         let mut batch = Vec::new();
         let send = |batch: &mut Vec<_>| {
             // A starter that is gone is noticed at the end of the replay.
@@ -58,53 +57,36 @@ impl Keeper {
     }
 
     /// Writes until the engine has dropped its end, and then what is left.
-    fn write(&mut self) -> Result<(), StorageError> {
-        loop {
-            let due = self.writer().due();
-            let Some(first) = self.next(due) else { break };
-            let writer = Arc::clone(&self.writer);
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let (mut until, mut forget) = match first {
-                Next::Entry(Entry::Load(loads)) => {
-                    writer.load(loads)?;
-                    continue;
+    pub(super) fn run(self) {
+        let mut is_open = true;
+        while is_open {
+            is_open = self.wait();
+            loop {
+                let turn = self.writer().turn(self.lane);
+                match turn {
+                    Turn::Flush(number, flush) => {
+                        let outcome = flush.run();
+                        self.writer().flushed(number, outcome);
+                    }
+                    Turn::Done => {}
+                    Turn::Nothing => break,
                 }
-                Next::Entry(Entry::Look) => continue,
-                Next::Entry(entry) => writer.push(entry)?,
-                // The engine has written meanwhile: something else is due.
-                Next::Due if writer.due() != due => continue,
-                Next::Due => (Until::Durable, None),
-            };
-            while forget.is_none() && !writer.is_full() {
-                let Ok(entry) = self.entries.try_recv() else { break };
-                if entry.looks_back() {
-                    self.held = Some(entry);
-                    break;
-                }
-                let pushed = writer.push(entry)?;
-                (until, forget) = (until.max(pushed.0), pushed.1);
             }
-            writer.append(until, forget)?;
         }
-        self.writer().finish()
+        self.writer().finish();
     }
 
-    /// What comes first: an entry, or the time at which something is due.
-    fn next(&mut self, due: Option<Instant>) -> Option<Next> {
-        if let Some(entry) = self.held.take() {
-            return Some(Next::Entry(entry));
-        }
-        let Some(due) = due else {
-            return self.entries.recv_blocking().ok().map(Next::Entry);
-        };
-        match receive_until(&self.entries, due) {
-            Some(received) => received.ok().map(Next::Entry),
-            None => Some(Next::Due),
+    /// Waits until there may be something to do; `false` if that is for the last time.
+    fn wait(&self) -> bool {
+        let due = self.writer().due();
+        match due {
+            None => self.bell.recv_blocking().is_ok(),
+            Some(due) => receive_until(&self.bell, due).is_none_or(|rung| rung.is_ok()),
         }
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        // Whoever panics with it is this thread, or the engine, and neither goes on.
+        // Whoever panics with it is one of these threads, or the engine, and then the broker ends.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,23 +94,18 @@ impl Keeper {
 impl Drop for Keeper {
     /// Whatever ended the thread, nobody must wait for it.
     fn drop(&mut self) {
-        self.entries.close();
         if thread::panicking() {
-            self.progress.fail(BrokerError::Panicked);
+            self.writer().fail(BrokerError::Panicked);
         }
+        self.writer().close();
     }
 }
 
-enum Next {
-    Entry(Entry),
-    Due,
-}
-
-/// Waits for an entry, at most until `due`. Blocks this thread and nothing else: a timer of the
+/// Waits for the bell, at most until `due`. Blocks this thread and nothing else: a timer of the
 /// runtime would cost every append a message to its reactor.
-fn receive_until(entries: &Receiver<Entry>, due: Instant) -> Option<Result<Entry, RecvError>> {
+fn receive_until(bell: &Receiver<()>, due: Instant) -> Option<Result<(), RecvError>> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut received = pin!(entries.recv());
+    let mut received = pin!(bell.recv());
     loop {
         let polled = received.as_mut().poll(&mut Context::from_waker(&waker));
         if let Poll::Ready(received) = polled {

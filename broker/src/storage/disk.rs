@@ -30,7 +30,7 @@ use self::index::{Index, Spot};
 use self::progress::Progress;
 use self::recovery::Log;
 use self::writer::Writer;
-use super::{Extent, Record, Room, Seq, Storage, StorageError, Until};
+use super::{Extent, Flush, Record, Room, Seq, Storage, StorageError, Until};
 
 mod backup;
 pub mod files;
@@ -272,6 +272,21 @@ impl Storage for DiskStorage {
 
     fn append(&mut self, records: &[Record<'_>], until: Until) -> Result<(), StorageError> {
         self.with(|writer| writer.append(records, until))
+    }
+
+    fn append_to_flush(
+        &mut self,
+        records: &[Record<'_>],
+        lane: usize,
+    ) -> Result<Option<Box<dyn Flush>>, StorageError> {
+        let flush = self.with(|writer| writer.append_to_flush(records, lane))?;
+        Ok(flush.map(|flush| -> Box<dyn Flush> { Box::new(flush) }))
+    }
+
+    fn flushed(&mut self, flush: &dyn Flush) {
+        if let Some(open) = &mut self.open {
+            open.writer.flushed(flush.mark());
+        }
     }
 
     fn appends_at_once(&self) -> bool {

@@ -174,6 +174,39 @@ fn submit_is_acknowledged_only_when_it_is_safe_and_is_assigned_before() {
 }
 
 #[test]
+fn flush_that_takes_long_does_not_hold_up_the_next_one_which_counts_after_it() {
+    run(async {
+        let (begun, has_begun) = async_channel::unbounded();
+        let (permit, permitted) = mpsc::channel::<()>();
+        let permitted = Mutex::new(Some(permitted));
+        // The first one has to be permitted. Whoever permits it hangs up.
+        let storage = Hooked::new(MemoryStorage::default()).flushes(move |_| {
+            let first = permitted.lock().unwrap().take();
+            begun.send_blocking(()).unwrap();
+            if let Some(permitted) = first {
+                let _ = permitted.recv();
+            }
+        });
+        let broker = start(storage).await;
+        let mut client = Client::open(&broker).await;
+        let (first, submit) = client.submission("mail", &[b"1"]);
+        client.say(&submit).await;
+        has_begun.recv().await.unwrap();
+        let (second, submit) = client.submission("mail", &[b"2"]);
+        client.say(&submit).await;
+        has_begun.recv().await.unwrap();
+        client.say(&Request::Heartbeat).await;
+        assert_eq!(client.hear().await, Response::Heartbeat, "an answer came before the disk's");
+        drop(permit);
+        for request in [first, second] {
+            let answer = client.hear().await;
+            assert!(matches!(answer, Response::Accepted { request: of, .. } if of == request));
+        }
+        broker.stop().await.unwrap();
+    });
+}
+
+#[test]
 fn strict_answer_that_rests_on_what_is_only_written_waits_until_that_is_durable() {
     run(async {
         let (permit, permitted) = mpsc::channel::<()>();
@@ -291,6 +324,26 @@ fn broker_that_cannot_write_its_journal_answers_nothing_more_and_ends() {
         // Nobody else gets in.
         let mut late = Raw::pipe(&broker);
         assert!(late.handshake(broker.key()).await.is_err());
+        broker.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn storage_that_fails_when_it_is_asked_for_room_ends_the_broker_although_nothing_is_appended() {
+    run(async {
+        let failed = Arc::new(Mutex::new(false));
+        let fails = Arc::clone(&failed);
+        let storage = Hooked::new(MemoryStorage::default())
+            .with_room(move || {
+                *fails.lock().unwrap() = true;
+                Room::NONE
+            })
+            .appends(move |_| match *failed.lock().unwrap() {
+                false => Ok(()),
+                true => Err(io::Error::from(io::ErrorKind::NotFound)),
+            });
+        let broker = start(storage).await;
+        assert!(matches!(broker.failed().await, BrokerError::Storage(_)));
         broker.stop().await.unwrap();
     });
 }

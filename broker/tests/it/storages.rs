@@ -1,9 +1,16 @@
 //! A storage in memory whose steps a test holds back, refuses, or watches.
 
+use std::fmt;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use ganger_broker::storage::{MemoryStorage, Record, Room, Seq, Storage, StorageError, Until};
+use ganger_broker::storage::{
+    Flush, MemoryStorage, Record, Room, Seq, Storage, StorageError, Until,
+};
+
+/// So long that a flush is worth another one beside it.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// What stands before or after a step.
 type Hook<A, R> = Box<dyn FnMut(A) -> R + Send>;
@@ -16,6 +23,33 @@ pub(crate) struct Hooked {
     appended: Hook<(usize, Until), ()>,
     room: Hook<(), Room>,
     at_once: bool,
+    flushes: Option<FlushHook>,
+}
+
+/// Before a flush, which is told its lane.
+type FlushHook = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// Of a storage in memory, where there is nothing to do.
+struct HookedFlush {
+    lane: usize,
+    before: FlushHook,
+}
+
+impl fmt::Debug for HookedFlush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookedFlush").field("lane", &self.lane).finish_non_exhaustive()
+    }
+}
+
+impl Flush for HookedFlush {
+    fn run(&self) -> Result<(), StorageError> {
+        (self.before)(self.lane);
+        Ok(())
+    }
+
+    fn mark(&self) -> u64 {
+        0
+    }
 }
 
 impl Hooked {
@@ -27,6 +61,7 @@ impl Hooked {
             appended: Box::new(|_| ()),
             room: Box::new(|()| Room::UNLIMITED),
             at_once: false,
+            flushes: None,
         }
     }
 
@@ -51,6 +86,11 @@ impl Hooked {
     /// Says that a small append is quickly done.
     pub(crate) fn at_once(self) -> Self {
         Self { at_once: true, ..self }
+    }
+
+    /// Lets others append while it flushes, which it says takes long.
+    pub(crate) fn flushes(self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self { flushes: Some(Arc::new(hook)), ..self }
     }
 
     /// How much room it says that it has.
@@ -83,6 +123,23 @@ impl Storage for Hooked {
         self.inner.append(records, until)?;
         (self.appended)((records.len(), until));
         Ok(())
+    }
+
+    fn append_to_flush(
+        &mut self,
+        records: &[Record<'_>],
+        lane: usize,
+    ) -> Result<Option<Box<dyn Flush>>, StorageError> {
+        let Some(before) = self.flushes.clone() else {
+            self.append(records, Until::Durable)?;
+            return Ok(None);
+        };
+        self.append(records, Until::Written)?;
+        Ok(Some(Box::new(HookedFlush { lane, before })))
+    }
+
+    fn flush_time(&self) -> Option<Duration> {
+        self.flushes.is_some().then_some(SLOW)
     }
 
     fn appends_at_once(&self) -> bool {

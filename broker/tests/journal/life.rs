@@ -153,7 +153,8 @@ impl Life {
                 (asked.durable, asked.written) = (asked.records.len(), asked.records.len());
                 Ok(())
             }
-            10..25 => self.append(rng, Until::Durable),
+            10..18 => self.append(rng, Until::Durable),
+            18..25 => self.flush(rng),
             _ => self.append(rng, Until::Written),
         }
     }
@@ -173,6 +174,32 @@ impl Life {
         if until == Until::Durable {
             asked.durable = asked.written;
         }
+        Ok(())
+    }
+
+    /// Has a thread flush what was appended, while others append.
+    fn flush(&mut self, rng: &mut Rng) -> Result<(), StorageError> {
+        self.append(rng, Until::Written)?;
+        let durable = self.asked.lock().unwrap().written;
+        let lane = usize::try_from(rng.below(2)).unwrap();
+        // None where it was synced at once.
+        if let Some(flush) = self.storage.append_to_flush(&[], lane)? {
+            for _ in 0..rng.below(3) {
+                self.append(rng, Until::Written)?;
+            }
+            let outcome = flush.run();
+            for _ in 0..rng.below(3) {
+                self.append(rng, Until::Written)?;
+            }
+            if let Err(error) = outcome {
+                // Whoever runs it appends nothing more.
+                self.storage = open(&Sim::new());
+                return Err(error);
+            }
+            self.storage.flushed(&*flush);
+        }
+        let mut asked = self.asked.lock().unwrap();
+        asked.durable = asked.durable.max(durable);
         Ok(())
     }
 

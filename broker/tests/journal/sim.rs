@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ganger_broker::storage::disk::files::{File, Files, Lock};
@@ -63,6 +64,8 @@ struct Node {
     safe: Arc<Vec<u8>>,
     /// Sectors written since the last sync, in order.
     dirty: Vec<usize>,
+    /// How often a sync failed.
+    failures: u64,
 }
 
 #[derive(Clone)]
@@ -159,7 +162,7 @@ impl Sim {
         let mut disk = Disk::default();
         for (name, bytes) in contents {
             disk.names.insert(name, disk.nodes.len());
-            disk.nodes.push(Node { safe: Arc::clone(&bytes), now: bytes, dirty: Vec::new() });
+            disk.nodes.push(Node { safe: Arc::clone(&bytes), now: bytes, ..Node::default() });
         }
         disk.safe_names = disk.names.clone();
         Self(Arc::new(Shared { disk: Mutex::new(disk), watch: Mutex::new(None) }))
@@ -273,13 +276,13 @@ impl Files for Sim {
         disk.nodes.push(Node::default());
         disk.names.insert(name.to_owned(), id);
         disk.changes.push(Change::Make(name.to_owned(), id));
-        Ok(Arc::new(Open { sim: self.clone(), id }))
+        Ok(Open::new(self, &disk, id))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let disk = self.look()?;
         let id = *disk.names.get(name).ok_or(ErrorKind::NotFound)?;
-        Ok(Arc::new(Open { sim: self.clone(), id }))
+        Ok(Open::new(self, &disk, id))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -339,6 +342,15 @@ impl Files for Sim {
 struct Open {
     sim: Sim,
     id: usize,
+    /// Of how many failed syncs this one knows. Linux tells each that has a file open of each failure,
+    /// once.
+    told: AtomicU64,
+}
+
+impl Open {
+    fn new(sim: &Sim, disk: &Disk, id: usize) -> Arc<Self> {
+        Arc::new(Self { sim: sim.clone(), id, told: AtomicU64::new(disk.nodes[id].failures) })
+    }
 }
 
 impl std::fmt::Debug for Open {
@@ -410,7 +422,12 @@ impl File for Open {
         if failure.is_some_and(|failure| failure != Failure::Short) {
             // As Linux does it: what could not be written is taken for written.
             node.dirty.clear();
+            node.failures += 1;
+            self.told.store(node.failures, Ordering::Relaxed);
             return fail(failure);
+        }
+        if self.told.swap(node.failures, Ordering::Relaxed) < node.failures {
+            return fail(Some(Failure::Io));
         }
         if node.safe.len() != node.now.len() {
             Arc::make_mut(&mut node.safe).resize(node.now.len(), 0);

@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use crate::storage::{Record, Room, Seq, StorageError, Until};
+use rustix::io::Errno;
+
+use crate::storage::{Flush, Record, Room, Seq, StorageError, Until};
 
 use super::files::{File, Files};
 use super::format::Store;
@@ -56,6 +58,30 @@ pub(super) struct Writer {
     draft: Draft,
 }
 
+/// Makes durable the frames of the current segment up to one of them. Those of earlier segments are: a
+/// segment begins when the one before is synced.
+#[derive(Debug)]
+pub(super) struct SegmentFlush {
+    file: Arc<dyn File>,
+    place: String,
+    number: u64,
+}
+
+impl Flush for SegmentFlush {
+    fn run(&self) -> Result<(), StorageError> {
+        self.file.sync().map_err(|error| failed(format!("sync {}", self.place), error))
+    }
+
+    fn mark(&self) -> u64 {
+        self.number
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// The segment that is being written.
 struct Current {
     number: u64,
@@ -64,9 +90,17 @@ struct Current {
     blocks: u64,
     /// Where the next frame goes.
     next: u64,
+    /// The same file, opened once more for each lane of flushes: of a write that fails later the system
+    /// tells everyone who has opened the file, but each of them once only, and with one for all the
+    /// flush that is told need not be the one whose records are lost.
+    lanes: Vec<Option<Arc<dyn File>>>,
 }
 
 impl Current {
+    const fn new(number: u64, file: Arc<dyn File>, key: SegmentKey, blocks: u64) -> Self {
+        Self { number, file, key, blocks, next: 0, lanes: Vec::new() }
+    }
+
     /// Blocks for further frames. The last one stays zeros, so that a segment that has a successor
     /// can always be cut shorter than its head says.
     const fn room(&self) -> u64 {
@@ -150,7 +184,7 @@ impl Writer {
             options,
             segments: VecDeque::from([(number, link.next)]),
             index: Index::default(),
-            current: Current { number, file, key, blocks: head.blocks, next: 0 },
+            current: Current::new(number, file, key, head.blocks),
             link,
             synced: link.number,
             unsealed: false,
@@ -240,6 +274,36 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+
+    /// Appends, and returns what makes all frames so far durable; nothing if they are.
+    pub(super) fn append_to_flush(
+        &mut self,
+        records: &[Record<'_>],
+        lane: usize,
+    ) -> Result<Option<SegmentFlush>, StorageError> {
+        self.append(records, Until::Written)?;
+        let name = segment::name(self.current.number);
+        let lanes = &mut self.current.lanes;
+        lanes.resize(lanes.len().max(lane + 1), None);
+        if lanes[lane].is_none() {
+            lanes[lane] = match self.files.open(&name) {
+                Ok(file) => Some(file),
+                // Nor are there any for connections; this one file will do.
+                Err(error) if is_out_of_files(&error) => None,
+                Err(error) => return Err(self.failed("open", error)),
+            };
+        }
+        let Some(file) = lanes[lane].clone() else {
+            return self.sync().map(|()| None);
+        };
+        let (place, number) = (self.files.place(&name), self.link.number);
+        Ok(Some(SegmentFlush { file, place, number }))
+    }
+
+    /// Frames up to this number are durable.
+    pub(super) fn flushed(&mut self, number: u64) {
+        self.synced = self.synced.max(number.min(self.link.number));
     }
 
     pub(super) fn compact(&mut self, from: Seq) -> Result<(), StorageError> {
@@ -418,7 +482,7 @@ impl Writer {
         let segment = previous + 1;
         let head = Head { segment, blocks: bytes / BLOCK, previous, previous_blocks };
         let key = SegmentKey::new(&self.store.key, segment);
-        self.current = Current { number: segment, file, key, blocks: head.blocks, next: 0 };
+        self.current = Current::new(segment, file, key, head.blocks);
         self.further = None;
         self.segments.push_back((segment, self.link.next));
         self.write_head(&head)?;
