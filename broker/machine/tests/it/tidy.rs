@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// They may use anything of ours.
-const FREE: [&str; 3] = ["ganger-bench", "ganger-examples", "ganger-fuzz"];
+const FREE: [&str; 4] = ["ganger-bench", "ganger-examples", "ganger-fuzz", "ganger-guard"];
 
 /// All that the machine links: nothing that has a clock, a socket, a file, a log or chance.
 const MACHINE_USES: [&str; 6] =
