@@ -1,6 +1,8 @@
 //! What the kernel says about processes and the machine.
 //! Not a general reader of `/proc`: only what a report needs.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -24,22 +26,48 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(Duration::try_from(now).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The CPU time of each live thread of a process, in nanoseconds.
+#[derive(Debug)]
+pub(crate) struct CpuTimes(BTreeMap<OsString, u64>);
+
+impl CpuTimes {
+    /// Of the process `pid`, until this moment.
+    ///
+    /// # Errors
+    ///
+    /// The process has ended, or the kernel keeps no scheduler statistics.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let tasks = format!("/proc/{pid}/task");
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(&tasks).with_context(|| format!("process {pid} has ended"))? {
+            let task = task?;
+            let path = task.path().join("schedstat");
+            // A thread may end between the two reads; what it used is lost.
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let on_cpu_ns = text.split_whitespace().next().and_then(|field| field.parse().ok());
+            let on_cpu_ns = on_cpu_ns.with_context(|| format!("{} is odd", path.display()))?;
+            threads.insert(task.file_name(), on_cpu_ns);
+        }
+        Ok(Self(threads))
+    }
+
+    /// What was used after `earlier`, by the threads that are still there. One that has ended takes
+    /// nothing away from what the others have used.
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let used = |(thread, now): (&OsString, &u64)| {
+            now.saturating_sub(earlier.0.get(thread).copied().unwrap_or(0))
+        };
+        Duration::from_nanos(self.0.iter().map(used).sum())
+    }
+}
+
 /// The CPU time that all live threads of a process have used.
 ///
 /// # Errors
 ///
-/// The process has ended, or the kernel keeps no scheduler statistics.
+/// As for [`CpuTimes::of`].
 pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
-    let tasks = format!("/proc/{pid}/task");
-    let mut total = 0;
-    for task in fs::read_dir(&tasks).with_context(|| format!("process {pid} has ended"))? {
-        let path = task?.path().join("schedstat");
-        // A thread may end between the two reads; what it used is lost.
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        let on_cpu_ns = text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
-        total += on_cpu_ns.with_context(|| format!("{} is not readable", path.display()))?;
-    }
-    Ok(Duration::from_nanos(total))
+    Ok(Duration::from_nanos(CpuTimes::of(pid)?.0.values().sum()))
 }
 
 /// The resident memory of a process in bytes (VmRSS).
@@ -108,6 +136,15 @@ mod tests {
         assert!(resident_bytes(pid).unwrap() > 0);
         assert!(peak_bytes(pid).unwrap() >= resident_bytes(pid).unwrap() / 2);
         assert!(cpu_time(pid).unwrap() > Duration::ZERO);
+    }
+
+    #[test]
+    fn thread_that_has_ended_takes_no_time_away() {
+        let times = |threads: &[(&str, u64)]| {
+            CpuTimes(threads.iter().map(|&(name, used)| (name.into(), used)).collect())
+        };
+        let (before, after) = (times(&[("1", 10), ("2", 500)]), times(&[("1", 40), ("3", 7)]));
+        assert_eq!(after.since(&before), Duration::from_nanos(37));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::crew::{Crew, Performance};
 use crate::janitor::Premises;
 use crate::level::Level;
 use crate::peer::{Peer, Program, Role, Task};
-use crate::procfs;
+use crate::procfs::{self, CpuTimes};
 use crate::report::{Contestant, Load, Missing, Report, Run, Series};
 use crate::server::{Server, Start};
 use crate::shapes::{self, Amount, Shape, Style, Unit};
@@ -185,9 +185,9 @@ impl Stage<'_> {
         }
         let mut crew = Crew::assemble(&self.tasks(&server, jobs))?;
         let rss_before = procfs::resident_bytes(server.pid())?;
-        let cpu_before = procfs::cpu_time(server.pid())?;
+        let cpu_before = CpuTimes::of(server.pid())?;
         let performance = crew.perform()?;
-        let cpu = procfs::cpu_time(server.pid())?.saturating_sub(cpu_before);
+        let cpu = CpuTimes::of(server.pid())?.since(&cpu_before);
         let rss = procfs::resident_bytes(server.pid())?;
         let measured = jobs - self.warmup(jobs);
         let seconds = performance.elapsed().as_secs_f64();
