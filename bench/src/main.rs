@@ -7,9 +7,11 @@
 mod blocking;
 mod check;
 mod crew;
+mod growth;
 mod janitor;
 mod level;
 mod load;
+mod page;
 mod payload;
 mod peer;
 mod peers;
@@ -26,14 +28,14 @@ mod torture;
 mod wire;
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::level::Level;
+use crate::page::Page;
 use crate::payload::RESULT_LEN;
 use crate::peer::Peer;
 use crate::report::Report;
@@ -63,6 +65,11 @@ enum Command {
         peers: Vec<String>,
         #[command(flatten)]
         options: Options,
+    },
+    /// How what a job costs Ganger's broker changes as there is more of something else
+    Growth {
+        #[command(flatten)]
+        args: growth::Args,
     },
     /// Load on a Ganger broker that is running, at a rate that does not wait for it
     Load {
@@ -176,6 +183,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 }
             })
         }
+        Command::Growth { args } => growth::carry_out(&args),
         Command::Torture { args } => torture::carry_out(args),
         Command::Peers => {
             list_peers();
@@ -221,35 +229,20 @@ fn measure(
     };
     let report = run::carry_out(&plan, &mut |step| eprintln!("{step}"))?;
     if let Some(path) = &options.json {
-        write(path, &report.to_json()?)?;
+        page::write(path, &report.to_json()?)?;
     }
     if let Some(path) = &options.svg {
-        write(path, &plot::render(&report)?)?;
+        page::write(path, &plot::render(&report)?)?;
     }
     if let Some(path) = &options.markdown {
-        write_page(path, &report, options.svg.as_deref())?;
+        let page = Page::at(path, options.svg.as_deref());
+        page::write(path, &table::page(&report, &page))?;
     }
     match options.output {
         Output::Table => print!("{}", table::render(&report, Look::Terminal)),
         Output::Json => println!("{}", report.to_json()?),
     }
     Ok(verdict(&report))
-}
-
-/// Writes the report as a page, with what a person has written beside it.
-fn write_page(path: &Path, report: &Report, plot: Option<&Path>) -> Result<()> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let notes = fs::read_to_string(path.with_file_name(format!("{stem}-notes.md")));
-    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let page = table::Page {
-        command: &format!("cargo run --release -p ganger-bench -- {arguments}"),
-        // A plot elsewhere is not linked: the page would not find it where it is read.
-        plot: plot
-            .filter(|plot| plot.parent() == path.parent())
-            .and_then(|plot| plot.file_name()?.to_str()),
-        notes: notes.as_deref().ok(),
-    };
-    write(path, &table::page(report, &page))
 }
 
 /// Says what did not go well.
@@ -274,10 +267,6 @@ fn list_peers() {
         };
         println!("{:<14} {state}\n{:<14} {}", peer.name(), "", peer.driven_as());
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Reads a length such as `16`, `1KiB` or `64KiB`.

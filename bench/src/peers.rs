@@ -2,7 +2,7 @@
 //! Not what they must offer: that is `peer`.
 
 mod beanstalkd;
-mod ganger;
+pub(crate) mod ganger;
 mod jetstream;
 mod nats;
 mod python_manager;
@@ -17,7 +17,7 @@ use crate::peer::Peer;
 
 /// All peers, in the order of reports.
 pub(crate) static ALL: &[&dyn Peer] = &[
-    &ganger::Ganger,
+    &ganger::Ganger { settings: "" },
     &redis_list::RedisList,
     &redis_stream::RedisStream,
     &beanstalkd::Beanstalkd,

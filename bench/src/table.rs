@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::page::Page;
+use crate::procfs::Machine;
 use crate::report::{Load, Report, Series, Spread, short, size};
 use crate::shapes::{Shape, Unit};
 
@@ -23,23 +25,12 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
     }
     heading(&mut text, look, "peers");
     write_peers(&mut text, report);
-    let _ = writeln!(text, "\n{}", machine(report));
+    let _ = writeln!(text, "\n{}", machine(&report.machine));
     text
 }
 
-/// What a page has beside the report.
-#[derive(Debug, Default)]
-pub(crate) struct Page<'a> {
-    /// The command that made the report.
-    pub(crate) command: &'a str,
-    /// The name of a plot beside the page.
-    pub(crate) plot: Option<&'a str>,
-    /// What a person has to say, as Markdown.
-    pub(crate) notes: Option<&'a str>,
-}
-
 /// The report as a page of documentation.
-pub(crate) fn page(report: &Report, page: &Page<'_>) -> String {
+pub(crate) fn page(report: &Report, page: &Page) -> String {
     let Page { command, plot, notes } = page;
     let first = report.contestants.first().map_or("the first peer", |first| first.name);
     let mut text = format!(
@@ -54,7 +45,7 @@ pub(crate) fn page(report: &Report, page: &Page<'_>) -> String {
          directory. Peers take turns, run by run; a figure is the median of its runs. \
          `vs {first}` is a figure divided by that of {first}: above 1 is better for jobs per second \
          and worse for microseconds, bytes and milliseconds. Only figures of one table compare.\n\n",
-        machine(report)
+        machine(&report.machine)
     );
     if let Some(plot) = plot {
         let _ = writeln!(text, "![The same figures as bars]({plot})\n");
@@ -102,8 +93,8 @@ fn write_peers(text: &mut String, report: &Report) {
     }
 }
 
-fn machine(report: &Report) -> String {
-    let machine = &report.machine;
+/// The machine in a line.
+pub(crate) fn machine(machine: &Machine) -> String {
     let (cpu, cores, kernel) = (&machine.cpu, machine.cores, &machine.kernel);
     format!("{cpu}, {cores} cores, Linux {kernel}, data on {}", machine.file_system)
 }
@@ -120,7 +111,8 @@ pub(crate) fn title(load: Load) -> String {
     }
 }
 
-fn heading(text: &mut String, look: Look, title: &str) {
+/// Begins a part of the text.
+pub(crate) fn heading(text: &mut String, look: Look, title: &str) {
     let mark = match look {
         Look::Terminal => "",
         Look::Markdown => "### ",
@@ -130,22 +122,32 @@ fn heading(text: &mut String, look: Look, title: &str) {
 
 fn table(series: &[&Series], look: Look) -> Table {
     let Some(first) = series.first() else { return Table::new() };
-    let mut table = Table::new();
-    table.load_style(match look {
-        Look::Terminal => presets::NOTHING,
-        Look::Markdown => presets::ASCII_MARKDOWN,
-    });
     let columns = columns(first.unit);
     let ratio = format!("vs {}", first.peer);
     let headers = columns.iter().map(|column| match column.name {
         RATIO => ratio.clone(),
         name => name.to_owned(),
     });
-    table.set_header([vec!["peer".to_owned()], headers.collect()].concat());
-    for series in series {
+    let header = [vec!["peer".to_owned()], headers.collect()].concat();
+    let rows = series.iter().map(|series| {
         let cells = columns.iter().map(|column| (column.cell)(series));
-        table.add_row([vec![series.peer.to_owned()], cells.collect()].concat());
-    }
+        [vec![series.peer.to_owned()], cells.collect()].concat()
+    });
+    drawn(look, header, rows)
+}
+
+/// A table whose columns are figures but for the first.
+pub(crate) fn drawn(
+    look: Look,
+    header: Vec<String>,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Table {
+    let mut table = Table::new();
+    table.load_style(match look {
+        Look::Terminal => presets::NOTHING,
+        Look::Markdown => presets::ASCII_MARKDOWN,
+    });
+    table.set_header(header).add_rows(rows);
     table.column_iter_mut().skip(1).for_each(|column| {
         column.set_cell_alignment(CellAlignment::Right);
     });
@@ -194,11 +196,13 @@ fn columns(unit: Unit) -> Vec<Column> {
     }
 }
 
-fn median(spread: Option<Spread>) -> String {
+/// The median, or a dash.
+pub(crate) fn median(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "–".to_owned(), |spread| short(spread.median))
 }
 
-fn range(spread: Option<Spread>) -> String {
+/// From the least to the most, or a dash.
+pub(crate) fn range(spread: Option<Spread>) -> String {
     spread.map_or_else(
         || "–".to_owned(),
         |spread| format!("{} – {}", short(spread.min), short(spread.max)),
@@ -264,8 +268,11 @@ mod tests {
     #[test]
     fn page_has_command_plot_shape_and_notes() {
         let report = report(vec![series("ganger", Level::None, &[20.0])]);
-        let parts =
-            Page { command: "bench all", plot: Some("bars.svg"), notes: Some("It was cold.") };
+        let parts = Page {
+            command: "bench all".to_owned(),
+            plot: Some("bars.svg".to_owned()),
+            notes: Some("It was cold.".to_owned()),
+        };
         let text = page(&report, &parts);
         for part in ["bench all", "(bars.svg)", "It was cold.", Shape::Latency.about()] {
             assert!(text.contains(part), "no {part:?} in {text}");

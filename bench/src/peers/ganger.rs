@@ -3,6 +3,7 @@
 //! Not frames made for the occasion: what the library costs is part of the figures.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::future::Future;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -38,9 +39,15 @@ const CREDIT: u32 = 1_024;
 const POP_MAX: u32 = 4_096;
 const POPS: usize = 2;
 
+/// The file in the server's directory with its settings.
+const SETTINGS: &str = "broker.toml";
+
 /// Ganger.
 #[derive(Debug)]
-pub(crate) struct Ganger;
+pub(crate) struct Ganger {
+    /// In which its configuration differs from the defaults, as TOML.
+    pub(crate) settings: &'static str,
+}
 
 impl Peer for Ganger {
     fn name(&self) -> &'static str {
@@ -59,6 +66,13 @@ impl Peer for Ganger {
         Ok(Program { path: std::env::current_exe()?, version })
     }
 
+    fn furnish(&self, site: &Site) -> Result<()> {
+        if !self.settings.is_empty() {
+            fs::write(site.dir.join(SETTINGS), self.settings)?;
+        }
+        Ok(())
+    }
+
     fn command(&self, program: &Program, site: &Site) -> Command {
         let mut command = Command::new(&program.path);
         let durability = match site.durability {
@@ -67,6 +81,9 @@ impl Peer for Ganger {
             Durability::Strict => "strict",
         };
         command.args(["serve", "--durability", durability]);
+        if !self.settings.is_empty() {
+            command.arg("--config").arg(site.dir.join(SETTINGS));
+        }
         command.args(["--listen", &site.address.to_string()]);
         command.arg("--key-file").arg(key_path(site));
         if site.durability != Durability::None {
@@ -123,7 +140,12 @@ fn key_path(site: &Site) -> PathBuf {
     site.dir.join("key")
 }
 
-async fn connect(site: &Site, within: Duration) -> Result<ganger_worker::Client> {
+/// A session at `site`, which ends with its connection.
+///
+/// # Errors
+///
+/// The server is unreachable for as long as `within`.
+pub(crate) async fn connect(site: &Site, within: Duration) -> Result<ganger_worker::Client> {
     let key = key_file::read(&key_path(site))?;
     let options = Options {
         connect_timeout: within,
@@ -186,10 +208,12 @@ impl Client for GangerClient {
 }
 
 /// A call of the library that was made and is not answered.
-type UnderWay<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+pub(crate) type UnderWay<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 /// Makes a call: its first poll does that. Whoever awaits it then is the first to wait.
-fn begin<T: 'static>(call: impl Future<Output = Result<T, Error>> + 'static) -> UnderWay<T> {
+pub(crate) fn begin<T: 'static>(
+    call: impl Future<Output = Result<T, Error>> + 'static,
+) -> UnderWay<T> {
     let mut call: UnderWay<T> = Box::pin(call);
     match call.as_mut().poll(&mut Polling::from_waker(Waker::noop())) {
         Poll::Pending => call,

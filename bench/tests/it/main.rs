@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something else fails")]
 
+mod growth;
 mod torture;
 
 use std::io::{BufRead as _, BufReader};
