@@ -63,7 +63,9 @@ fn assert_all_results_come_back(peer: &str) {
             let runs = if is_lacking(peer, &series) { 0 } else { 1 };
             assert_eq!(series["runs"].as_array().unwrap().len(), runs, "{series}");
             assert_eq!(series["failures"].as_array().unwrap().len(), 0, "{series}");
-            assert_eq!(series["ratio"].as_f64(), (runs > 0).then_some(1.0), "{series}");
+            // So few jobs may fit into memory that the server has already: then nothing compares.
+            let compares = series["figure"]["median"].as_f64() > Some(0.0);
+            assert_eq!(series["ratio"].as_f64(), compares.then_some(1.0), "{series}");
             if let Some(results) = series["results"].as_object() {
                 let found = ["expected", "lost", "duplicates"].map(|name| results[name].as_u64());
                 assert!(found[0] > Some(0) && found[1..] == [Some(0); 2], "{series}");
@@ -92,6 +94,8 @@ impl Broker {
         let mut process = Command::new(env!("CARGO_BIN_EXE_ganger-bench"))
             .args(["serve", "--listen", "127.0.0.1:0", "--key-file"])
             .arg(&key_file)
+            .arg("--data")
+            .arg(dir.path().join("data"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
