@@ -28,6 +28,11 @@ impl Template {
         Self { bytes: vec![FILLER; len] }
     }
 
+    /// Of each job.
+    pub(crate) const fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The job number `id`.
     pub(crate) fn job(&mut self, id: u64) -> &[u8] {
         self.bytes[..8].copy_from_slice(&id.to_le_bytes());

@@ -165,8 +165,15 @@ impl Held {
         if end == 0 {
             return false;
         }
-        outgoing.append(|bytes| bytes.extend_from_slice(&self.bytes[..end]));
-        if self.marks.is_empty() {
+        let all = self.marks.is_empty();
+        outgoing.append(|bytes| {
+            if all && bytes.is_empty() {
+                std::mem::swap(bytes, &mut self.bytes);
+            } else {
+                bytes.extend_from_slice(&self.bytes[..end]);
+            }
+        });
+        if all {
             *self = Self::default();
         } else {
             self.bytes.drain(..end);

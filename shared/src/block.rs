@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::complaint::complain;
 use crate::limits::RUN_COUNT_MAX;
+use crate::pool;
 
 /// Byte strings laid end to end in one buffer, with their sizes.
 ///
@@ -266,7 +267,7 @@ impl Block {
     pub fn concat<'a>(blocks: impl IntoIterator<Item = &'a Self>) -> Self {
         let blocks: Vec<&Self> = blocks.into_iter().collect();
         let mut builder = Self::builder();
-        builder.bytes.reserve(blocks.iter().map(|block| block.size_bytes()).sum());
+        builder.reserve(blocks.iter().map(|block| block.size_bytes()).sum());
         for block in blocks {
             for slice in block.slices() {
                 builder.push(slice);
@@ -299,20 +300,24 @@ fn read(numbers: &[u8], index: usize) -> u32 {
 #[derive(Debug, Default)]
 pub struct BlockBuilder {
     shape: ShapeBuilder,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
 }
 
 impl BlockBuilder {
-    /// Adds one string.
-    pub fn push(&mut self, string: &[u8]) {
-        self.push_with(|buffer| buffer.extend_from_slice(string));
+    /// Makes room for `bytes` more at once, where what is to come is known: a buffer that grows is
+    /// copied as it does.
+    pub fn reserve(&mut self, bytes: usize) {
+        if self.bytes.is_empty() {
+            self.bytes = pool::take(bytes);
+        } else {
+            self.bytes.reserve(bytes);
+        }
     }
 
-    /// Adds the one string that `write` appends to the buffer.
-    pub fn push_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let start = self.bytes.len();
-        write(&mut self.bytes);
-        self.shape.push(len_u32(self.bytes.len() - start));
+    /// Adds one string.
+    pub fn push(&mut self, string: &[u8]) {
+        self.bytes.extend_from_slice(string);
+        self.shape.push(len_u32(string.len()));
     }
 
     /// Strings so far.
@@ -329,7 +334,7 @@ impl BlockBuilder {
 
     /// The finished block; the builder is empty again.
     pub fn finish(&mut self) -> Block {
-        Block { shape: self.shape.finish(), bytes: self.bytes.split().freeze() }
+        Block { shape: self.shape.finish(), bytes: pool::freeze(std::mem::take(&mut self.bytes)) }
     }
 }
 
@@ -398,7 +403,7 @@ impl Serialize for Block {
 
 impl<'de> Deserialize<'de> for Block {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (count, sizes, bytes) = <(u32, Sizes<'de>, Bytes)>::deserialize(deserializer)?;
+        let (count, sizes, Wire(bytes)) = Deserialize::deserialize(deserializer)?;
         if count > RUN_COUNT_MAX {
             let error = format!("block of {count} strings is over the limit of {RUN_COUNT_MAX}");
             return Err(complain(error));
@@ -418,7 +423,7 @@ impl<'de> Deserialize<'de> for Block {
             };
             return Err(complain(BlockError { count, sizes, bytes: bytes.len() }));
         };
-        Ok(Self { shape: Shape { count, layout }, bytes })
+        Ok(Self { shape: Shape { count, layout }, bytes: pool::copy(&bytes) })
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Not the transport: bytes come from and go to whoever owns a socket.
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::Deserialize;
 
 use crate::complaint;
+use crate::kept::Kept;
 
 /// Bytes of the length in front of a message.
 pub const LENGTH_BYTES: usize = 4;
@@ -47,13 +49,40 @@ pub enum CodecError {
 pub fn encode(message: &impl Serialize, buffer: &mut Vec<u8>) -> usize {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; LENGTH_BYTES]);
-    let written = postcard::to_extend(message, core::mem::take(buffer))
-        .expect("writing into memory cannot fail, and every message serializes");
-    *buffer = written;
+    append(message, buffer);
     let size = buffer.len() - start - LENGTH_BYTES;
     let size = u32::try_from(size).expect("senders keep frames far below 4 GiB");
     buffer[start..start + LENGTH_BYTES].copy_from_slice(&size.to_le_bytes());
     size as usize + LENGTH_BYTES
+}
+
+/// Appends `value` to `buffer` in postcard's format, with nothing around it.
+pub fn append(value: &impl Serialize, buffer: &mut Vec<u8>) {
+    postcard::serialize_with_flavor(value, Appended(buffer))
+        .expect("writing into memory cannot fail, and every message serializes");
+}
+
+/// Copies payloads as a whole, where [`postcard::to_extend`] goes byte by byte.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appended<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// What the start of `bytes` holds: `Some(n)` if a whole frame of `n` bytes, length included.
@@ -118,8 +147,8 @@ fn plainly(error: postcard::Error) -> String {
 ///
 /// Memory follows the bytes that arrived, never a length that a peer declared: an idle connection
 /// holds [`FrameBuffer::FIRST`] bytes, a busy one [`FrameBuffer::STEP`], one in the middle of a
-/// larger frame less than three times what has arrived of it, and an empty one gives back all but
-/// [`FrameBuffer::KEEP`]. Frames are lent, not copied; the start of one that is not whole yet moves
+/// larger frame less than three times what has arrived of it, and what large frames needed is given
+/// back once they have stopped ([`Kept`]). Frames are lent, not copied; the start of one that is not whole yet moves
 /// at most once.
 ///
 /// ```
@@ -149,6 +178,7 @@ pub struct FrameBuffer {
     partial: Option<usize>,
     /// Whether the last read filled all the room there was: more is waiting, so more room pays.
     full: bool,
+    kept: Kept,
 }
 
 impl FrameBuffer {
@@ -158,13 +188,11 @@ impl FrameBuffer {
     /// Room once a read has filled the first: what one read of a busy socket brings.
     pub const STEP: usize = 64 << 10;
 
-    /// Room that an empty buffer keeps after a burst.
-    pub const KEEP: usize = 256 << 10;
-
     /// An empty buffer. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, end: 0, partial: None, full: false }
+        let kept = Kept::new();
+        Self { buffer: Vec::new(), start: 0, end: 0, partial: None, full: false, kept }
     }
 
     /// Room to read into, never empty. Say with [`FrameBuffer::filled`] how much of it was filled.
@@ -230,10 +258,12 @@ impl FrameBuffer {
 
     /// Moves what waits to the front, and gives memory back where nothing waits.
     fn reclaim(&mut self) {
-        if self.is_empty() && self.buffer.len() > Self::KEEP {
-            self.buffer.truncate(Self::KEEP);
-            self.buffer.shrink_to(Self::KEEP);
-        } else if self.start > 0 {
+        if self.start == 0 {
+            return;
+        }
+        if self.is_empty() {
+            self.kept.emptied(&mut self.buffer, self.end);
+        } else {
             self.buffer.copy_within(self.start..self.end, 0);
         }
         self.end -= self.start;
@@ -337,11 +367,16 @@ mod tests {
     }
 
     #[test]
-    fn burst_is_given_back_once_nothing_waits() {
+    fn room_for_a_burst_is_given_back_once_it_is_over() {
         let mut frames = FrameBuffer::new();
-        feed(&mut frames, &frame(8 << 20, 1), usize::MAX);
-        assert!(frames.capacity() <= FrameBuffer::KEEP, "{}", frames.capacity());
-        assert_eq!(feed(&mut frames, &frame(3, 1), 2), [frame(3, 1)]);
+        for _ in 0..3 {
+            feed(&mut frames, &frame(8 << 20, 1), usize::MAX);
+            assert!(frames.capacity() >= 8 << 20, "{}", frames.capacity());
+        }
+        for _ in 0..Kept::SMALL_USES {
+            assert_eq!(feed(&mut frames, &frame(3, 1), 2), [frame(3, 1)]);
+        }
+        assert_eq!(frames.capacity(), Kept::LEAST_BYTES);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use ganger_machine::Event;
 use ganger_machine::event::Verdict;
+use ganger_shared::codec;
+use ganger_shared::kept::Kept;
 
 use async_channel::Receiver;
 
@@ -496,17 +498,14 @@ impl LogSize {
 struct Bodies {
     bytes: Vec<u8>,
     ends: Vec<(Seq, usize)>,
+    kept: Kept,
 }
 
 impl Bodies {
-    /// Memory kept from one append to the next.
-    const KEPT_BYTES: usize = 1 << 20;
-
     /// Returns how many bytes the record has.
     fn push(&mut self, seq: Seq, events: &[Event]) -> usize {
         let before = self.bytes.len();
-        self.bytes = postcard::to_extend(events, std::mem::take(&mut self.bytes))
-            .expect("writing into memory cannot fail, and every event serializes");
+        codec::append(&events, &mut self.bytes);
         self.ends.push((seq, self.bytes.len()));
         self.bytes.len() - before
     }
@@ -526,8 +525,9 @@ impl Bodies {
     }
 
     fn clear(&mut self) {
+        let used = self.bytes.len();
+        self.kept.emptied(&mut self.bytes, used);
         self.bytes.clear();
-        self.bytes.shrink_to(Self::KEPT_BYTES);
         self.ends.clear();
     }
 }

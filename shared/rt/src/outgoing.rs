@@ -10,12 +10,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, listener};
+use ganger_shared::kept::Kept;
 
 use crate::Stream;
-
-/// Memory that an empty queue keeps for the next frames. Larger bursts give theirs back: with
-/// thousands of connections, one burst each would otherwise hold it for good.
-const KEPT_BYTES: usize = 256 * 1024;
 
 /// How long [`Outgoing::flush`] leaves a full socket to the drain task before it tries again by
 /// itself. Long enough that frames gather into large writes, short enough that a heartbeat from
@@ -78,6 +75,7 @@ struct Queue {
     bytes: Vec<u8>,
     /// How many of `bytes` the socket has taken.
     written: usize,
+    kept: Kept,
     /// Set while the socket has left bytes behind: when it last took some, or first refused.
     blocked_since: Option<Instant>,
     ended: Option<End>,
@@ -320,8 +318,8 @@ impl Queue {
     fn advance(&mut self, n: usize) {
         self.written += n;
         if self.written == self.bytes.len() {
+            self.kept.emptied(&mut self.bytes, self.written);
             self.bytes.clear();
-            self.bytes.shrink_to(KEPT_BYTES);
             self.written = 0;
             self.blocked_since = None;
             return;

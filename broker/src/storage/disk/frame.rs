@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use ganger_shared::kept::Kept;
+
 use crate::storage::{Record, Seq};
 
 /// What a frame is a multiple of, and where it begins.
@@ -181,15 +183,14 @@ pub(super) const fn blocks(body_bytes: usize) -> u64 {
 pub(super) struct Draft {
     bytes: Vec<u8>,
     count: u32,
+    kept: Kept,
 }
 
 impl Draft {
-    /// Memory kept from one frame to the next.
-    const KEPT_BYTES: usize = 1 << 20;
-
     pub(super) fn clear(&mut self) {
+        let used = self.bytes.len();
+        self.kept.emptied(&mut self.bytes, used);
         self.bytes.clear();
-        self.bytes.shrink_to(Self::KEPT_BYTES);
         self.bytes.resize(HEADER_BYTES, 0);
         self.count = 0;
     }
