@@ -13,7 +13,9 @@ pub(crate) struct Page {
     pub(crate) command: String,
     /// The name of a plot beside the page.
     pub(crate) plot: Option<String>,
-    /// What a person has to say, as Markdown.
+    /// The name of the file beside the page that a person writes.
+    pub(crate) notes_name: String,
+    /// What is in there, as Markdown.
     pub(crate) notes: Option<String>,
 }
 
@@ -22,7 +24,8 @@ impl Page {
     /// written beside the page.
     pub(crate) fn at(path: &Path, plot: Option<&Path>) -> Self {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let notes = fs::read_to_string(path.with_file_name(format!("{stem}-notes.md")));
+        let notes_name = format!("{stem}-notes.md");
+        let notes = fs::read_to_string(path.with_file_name(&notes_name));
         let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         Self {
             command: format!("cargo run --release -p ganger-bench -- {arguments}"),
@@ -30,6 +33,7 @@ impl Page {
             plot: plot
                 .filter(|plot| plot.parent() == path.parent())
                 .and_then(|plot| Some(plot.file_name()?.to_str()?.to_owned())),
+            notes_name,
             notes: notes.ok(),
         }
     }

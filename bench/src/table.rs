@@ -31,11 +31,11 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
 
 /// The report as a page of documentation.
 pub(crate) fn page(report: &Report, page: &Page) -> String {
-    let Page { command, plot, notes } = page;
+    let Page { command, plot, notes_name, notes } = page;
     let first = report.contestants.first().map_or("the first peer", |first| first.name);
     let mut text = format!(
         "# Performance\n\n\
-         Written by the benchmark; edit `performance-notes.md` instead, which it includes.\n\n\
+         Written by the benchmark; edit `{notes_name}` instead, which it includes.\n\n\
          Measured on: {}.\n\n\
          ```\n{command}\n```\n\n\
          One unit of work is a job's round trip, at least once: a producer enqueues it and is \
@@ -271,6 +271,7 @@ mod tests {
         let parts = Page {
             command: "bench all".to_owned(),
             plot: Some("bars.svg".to_owned()),
+            notes_name: "cold-notes.md".to_owned(),
             notes: Some("It was cold.".to_owned()),
         };
         let text = page(&report, &parts);

@@ -1,7 +1,7 @@
 //! One phase of a job's life in the broker, for callgrind to count: see `bench/guard/run`.
 //!
 //! Not a benchmark, which looks at a clock, and no broker either: no socket, no thread. What a
-//! session, the engine and the journal's thread do is done here in their order, one after the other.
+//! session, the engine and the journal's threads do is done here in their order, one after the other.
 
 mod driver;
 mod journal;

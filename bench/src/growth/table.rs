@@ -24,11 +24,11 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
 
 /// The report as a page of documentation.
 pub(crate) fn page(report: &Report, page: &Page) -> String {
-    let Page { command, plot, notes } = page;
+    let Page { command, plot, notes_name, notes } = page;
     let Report { jobs, runs, durability, .. } = report;
     let mut text = format!(
         "# Growth\n\n\
-         Written by the benchmark; edit `growth-notes.md` instead, which it includes.\n\n\
+         Written by the benchmark; edit `{notes_name}` instead, which it includes.\n\n\
          Measured on: {}.\n\n\
          ```\n{command}\n```\n\n\
          What a job costs Ganger's broker as there is more of something else. At each step a broker \
@@ -139,6 +139,7 @@ mod tests {
         let page_parts = Page {
             command: "bench growth".to_owned(),
             plot: Some("growth.svg".to_owned()),
+            notes_name: "cold-notes.md".to_owned(),
             notes: Some("It was cold.".to_owned()),
         };
         let text = page(&report(), &page_parts);
