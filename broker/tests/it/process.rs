@@ -559,9 +559,9 @@ fn broker_out_of_files_rests_and_goes_on() {
     let broker = env!("CARGO_BIN_EXE_ganger-broker");
     let mut command = Command::new("bash");
     command.env_clear().env("HOME", home.path()).env("GANGER_LOG", "error");
-    // Of 90 files 70 are taken by what the process is started with; it counts on 26.
+    // Of 96 files 70 are taken by what the process is started with; it counts on 32.
     let taken = "for file in $(seq 10 79); do eval \"exec $file</dev/null\"; done";
-    let script = format!("ulimit -n 90; {taken}; exec {broker} --listen 127.0.0.1:0");
+    let script = format!("ulimit -n 96; {taken}; exec {broker} --listen 127.0.0.1:0");
     let daemon = Daemon::start(command.args(["-c", &script]).env("PATH", "/usr/bin:/bin"));
     run(async {
         let mut first = Client::tcp(&daemon.address(), &daemon.key()).await;
@@ -579,11 +579,14 @@ fn broker_out_of_files_rests_and_goes_on() {
         };
         let others: Vec<_> = (0..20).map(|_| connect()).collect();
         // Those inside are served while others cannot get in.
+        while inside.load(Ordering::Relaxed) == 0 {
+            first.is_served().await;
+        }
         for _ in 0..20 {
             first.is_served().await;
         }
         let inside = inside.load(Ordering::Relaxed);
-        assert!((1..20).contains(&inside), "{inside} got in");
+        assert!(inside < 20, "all got in");
         // Each that leaves makes room for another one.
         drop(leave);
         for other in others {
