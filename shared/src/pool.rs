@@ -31,8 +31,8 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 pub(crate) fn take(size: usize) -> Vec<u8> {
     if size >= LARGE_BYTES {
         let mut unused = UNUSED.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is far larger would be missed by whoever needs it, and not be accounted for here.
-        let fits = |buffer: &Vec<u8>| (size..=size * 2).contains(&buffer.capacity());
+        // What waits in a queue is accounted for by its size, so little more may go with it.
+        let fits = |buffer: &Vec<u8>| (size..=size + size / 4).contains(&buffer.capacity());
         if let Some(found) = unused.iter().rposition(fits) {
             return unused.swap_remove(found);
         }
