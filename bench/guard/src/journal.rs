@@ -1,13 +1,13 @@
-//! What the journal's thread does with records, and a start with all of them: `Bodies` and
-//! `Writer::replay` in `broker/src/journal.rs`.
+//! What the journal's threads do with records, and a start with all of them: `Bodies` and
+//! `Writer::replay` in `broker/src/journal/writer.rs`.
 
-use std::mem;
 use std::sync::Arc;
 
 use ganger_broker::storage::disk::files::Directory;
 use ganger_broker::storage::disk::{Fill, Options};
 use ganger_broker::storage::{self, DiskStorage, Event, Record, Seq, Storage as _, Until};
 use ganger_machine::{Machine, Replay};
+use ganger_shared::codec;
 
 use crate::driver::{self, NOW};
 
@@ -46,8 +46,7 @@ impl Journal {
     pub(crate) fn append(&mut self, records: Vec<Vec<Event>>) {
         for events in records {
             self.last = self.last.next();
-            self.bytes = postcard::to_extend(&events[..], mem::take(&mut self.bytes))
-                .expect("writing into memory cannot fail, and every event serializes");
+            codec::append(&events, &mut self.bytes);
             self.ends.push((self.last, self.bytes.len()));
             if self.ends.len() == GROUP {
                 self.write();
