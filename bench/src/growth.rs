@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::ValueEnum as _;
 
-use crate::Output;
+use crate::exit_code;
 use crate::janitor::Premises;
 use crate::level::Level;
-use crate::page::{self, Page};
+use crate::page::{Destination, Page, Shown};
 use crate::procfs;
 use crate::table::Look;
 use dimension::Dimension;
@@ -63,18 +63,8 @@ pub(crate) struct Args {
     /// Where brokers keep their data [default: the system's temporary directory]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// What to print
-    #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    output: Output,
-    /// Also write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Also write a page of Markdown; if NAME-notes.md is beside NAME.md, it is included
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Also write a plot
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    destination: Destination,
 }
 
 /// Measures, shows what was measured, and says whether every job was settled once.
@@ -85,27 +75,22 @@ pub(crate) struct Args {
 /// in a run is in the report.
 pub(crate) fn carry_out(args: &Args) -> Result<ExitCode> {
     let report = measure(args)?;
-    if let Some(path) = &args.json {
-        page::write(path, &report.to_json()?)?;
+    args.destination.deliver(&report)?;
+    Ok(exit_code(report.failures()))
+}
+
+impl Shown for Report {
+    fn plot(&self) -> Result<String> {
+        plot::render(self)
     }
-    if let Some(path) = &args.svg {
-        page::write(path, &plot::render(&report)?)?;
+
+    fn page(&self, page: &Page) -> String {
+        table::page(self, page)
     }
-    if let Some(path) = &args.markdown {
-        let page = Page::at(path, args.svg.as_deref());
-        page::write(path, &table::page(&report, &page))?;
+
+    fn table(&self) -> String {
+        table::render(self, Look::Terminal)
     }
-    match args.output {
-        Output::Table => print!("{}", table::render(&report, Look::Terminal)),
-        Output::Json => println!("{}", report.to_json()?),
-    }
-    Ok(match report.failures() {
-        0 => ExitCode::SUCCESS,
-        failures => {
-            eprintln!("ganger-bench: {failures} runs failed, see above");
-            ExitCode::FAILURE
-        }
-    })
 }
 
 /// All steps in turn, run after run, so that a machine that changes its speed changes it for all.

@@ -412,10 +412,7 @@ impl Producer {
 
     /// Submits the jobs from `first` on and before `end`, and follows them to their ends.
     fn submit(&mut self, first: u64, end: u64) -> Task<Result<()>> {
-        let mut payloads = Block::builder();
-        for number in first..end {
-            payloads.push(self.template.job(self.book.own + number));
-        }
+        let payloads = self.template.block(self.book.own + first..self.book.own + end);
         let mut pages = self.book.lock();
         pages.submitted += end - first;
         pages.results.expect_more(end - first);
@@ -426,7 +423,7 @@ impl Producer {
         let run = SubmitRun {
             queue: self.queue.clone(),
             options,
-            payloads: payloads.finish(),
+            payloads,
             when_full: WhenFull::Refuse,
             notify: Notify::Finished,
         };

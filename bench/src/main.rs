@@ -35,7 +35,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::level::Level;
-use crate::page::Page;
+use crate::page::{Destination, Page, Shown};
 use crate::payload::RESULT_LEN;
 use crate::peer::Peer;
 use crate::report::Report;
@@ -132,18 +132,8 @@ struct Options {
     /// Where servers keep their data [default: the system's temporary directory]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// What to print
-    #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    output: Output,
-    /// Also write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Also write a page of Markdown; if NAME-notes.md is beside NAME.md, it is included
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Also write a plot
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    destination: Destination,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -228,21 +218,22 @@ fn measure(
         dir: options.dir.unwrap_or_else(std::env::temp_dir),
     };
     let report = run::carry_out(&plan, &mut |step| eprintln!("{step}"))?;
-    if let Some(path) = &options.json {
-        page::write(path, &report.to_json()?)?;
-    }
-    if let Some(path) = &options.svg {
-        page::write(path, &plot::render(&report)?)?;
-    }
-    if let Some(path) = &options.markdown {
-        let page = Page::at(path, options.svg.as_deref());
-        page::write(path, &table::page(&report, &page))?;
-    }
-    match options.output {
-        Output::Table => print!("{}", table::render(&report, Look::Terminal)),
-        Output::Json => println!("{}", report.to_json()?),
-    }
+    options.destination.deliver(&report)?;
     Ok(verdict(&report))
+}
+
+impl Shown for Report {
+    fn plot(&self) -> Result<String> {
+        plot::render(self)
+    }
+
+    fn page(&self, page: &Page) -> String {
+        table::page(self, page)
+    }
+
+    fn table(&self) -> String {
+        table::render(self, Look::Terminal)
+    }
 }
 
 /// Says what did not go well.
@@ -250,13 +241,16 @@ fn verdict(report: &Report) -> ExitCode {
     for missing in &report.missing {
         eprintln!("ganger-bench: without {}: {}", missing.name, missing.reason);
     }
-    match report.failures() {
-        0 => ExitCode::SUCCESS,
-        failures => {
-            eprintln!("ganger-bench: {failures} runs failed, see above");
-            ExitCode::FAILURE
-        }
+    exit_code(report.failures())
+}
+
+/// Of a report in which so many runs do not count.
+pub(crate) fn exit_code(failures: usize) -> ExitCode {
+    if failures == 0 {
+        return ExitCode::SUCCESS;
     }
+    eprintln!("ganger-bench: {failures} runs failed, see above");
+    ExitCode::FAILURE
 }
 
 fn list_peers() {

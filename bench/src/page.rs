@@ -1,10 +1,64 @@
-//! Writing what was measured to files, and what a page of documentation has beside its tables.
+//! Where a report goes, and what a page of documentation has beside its tables.
 //! Not the tables: each report draws its own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::Output;
+
+/// A report in every form there is; as JSON it is what it serializes to.
+pub(crate) trait Shown: Serialize {
+    /// As SVG.
+    fn plot(&self) -> Result<String>;
+    /// As Markdown.
+    fn page(&self, page: &Page) -> String;
+    /// For a terminal.
+    fn table(&self) -> String;
+}
+
+/// What the command line says of where a report goes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Destination {
+    /// What to print
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Also write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write a page of Markdown; if NAME-notes.md is beside NAME.md, it is included
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Also write a plot
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Destination {
+    /// Writes `report` to the files that were asked for, and prints it.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written, or a figure is not a number.
+    pub(crate) fn deliver(&self, report: &impl Shown) -> Result<()> {
+        if let Some(path) = &self.json {
+            write(path, &serde_json::to_string_pretty(report)?)?;
+        }
+        if let Some(path) = &self.svg {
+            write(path, &report.plot()?)?;
+        }
+        if let Some(path) = &self.markdown {
+            write(path, &report.page(&Page::at(path, self.svg.as_deref())))?;
+        }
+        match self.output {
+            Output::Table => print!("{}", report.table()),
+            Output::Json => println!("{}", serde_json::to_string_pretty(report)?),
+        }
+        Ok(())
+    }
+}
 
 /// What a page has beside its report.
 #[derive(Debug, Default)]
@@ -22,7 +76,7 @@ pub(crate) struct Page {
 impl Page {
     /// Of the page at `path`: the command that is running, its `plot`, and what a person has
     /// written beside the page.
-    pub(crate) fn at(path: &Path, plot: Option<&Path>) -> Self {
+    fn at(path: &Path, plot: Option<&Path>) -> Self {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let notes_name = format!("{stem}-notes.md");
         let notes = fs::read_to_string(path.with_file_name(&notes_name));
@@ -39,11 +93,6 @@ impl Page {
     }
 }
 
-/// Writes `text` to the file at `path`.
-///
-/// # Errors
-///
-/// It cannot be written.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -7,7 +7,10 @@
 //! result  id: u64 le │ mark: u64 le
 //! ```
 
+use std::ops::Range;
+
 use anyhow::{Result, bail, ensure};
+use ganger_shared::Block;
 
 /// The length of a result, and the least length of a job.
 pub(crate) const RESULT_LEN: usize = 16;
@@ -28,16 +31,19 @@ impl Template {
         Self { bytes: vec![FILLER; len] }
     }
 
-    /// Of each job.
-    pub(crate) const fn size_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The job number `id`.
     pub(crate) fn job(&mut self, id: u64) -> &[u8] {
         self.bytes[..8].copy_from_slice(&id.to_le_bytes());
         self.bytes[8..RESULT_LEN].copy_from_slice(&mark(id).to_le_bytes());
         &self.bytes
+    }
+
+    /// The jobs of these numbers, as a run.
+    pub(crate) fn block(&mut self, ids: Range<u64>) -> Block {
+        let mut payloads = Block::builder();
+        payloads.reserve(self.bytes.len() * ids.clone().count());
+        ids.for_each(|id| payloads.push(self.job(id)));
+        payloads.finish()
     }
 }
 

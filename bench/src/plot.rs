@@ -13,7 +13,7 @@ use crate::report::{Load, Report, Series, short};
 use crate::table::title;
 
 /// How many panels are side by side.
-const COLUMNS: usize = 2;
+pub(crate) const COLUMNS: usize = 2;
 
 /// Lengths in pixels.
 const PANEL_WIDTH: i32 = 460;
@@ -25,15 +25,15 @@ const BAR_HEIGHT: i32 = 14;
 const BAR_START: i32 = 105;
 const BAR_LEN_MAX: i32 = 220;
 
-const PAPER: RGBColor = RGBColor(255, 255, 255);
-const INK: RGBColor = RGBColor(36, 41, 47);
+pub(crate) const PAPER: RGBColor = RGBColor(255, 255, 255);
+pub(crate) const INK: RGBColor = RGBColor(36, 41, 47);
 const PALE: RGBColor = RGBColor(110, 119, 129);
 /// The first peer, the others, and the limit.
-const FIRST: RGBColor = RGBColor(38, 112, 184);
+pub(crate) const FIRST: RGBColor = RGBColor(38, 112, 184);
 const OTHERS: RGBColor = RGBColor(157, 178, 199);
-const LIMIT: RGBColor = RGBColor(226, 230, 234);
+pub(crate) const PALE_GRAY: RGBColor = RGBColor(226, 230, 234);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws `report` as SVG.
 ///
@@ -96,7 +96,7 @@ impl<'a> Panel<'a> {
         let mut y = top + TITLE_HEIGHT;
         for (at, series) in self.series.iter().enumerate() {
             let color = match (at, series.is_limit) {
-                (_, true) => LIMIT,
+                (_, true) => PALE_GRAY,
                 (0, false) => FIRST,
                 (_, false) => OTHERS,
             };
@@ -145,7 +145,7 @@ fn row_height(panels: &[Panel<'_>]) -> i32 {
     panels.iter().map(Panel::height).max().unwrap_or(0)
 }
 
-fn style(size: i32, color: RGBColor) -> TextStyle<'static> {
+pub(crate) fn style(size: i32, color: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&color)
 }
 

@@ -148,15 +148,6 @@ impl Spread {
 }
 
 impl Report {
-    /// The report as one JSON document.
-    ///
-    /// # Errors
-    ///
-    /// A figure is not a number.
-    pub(crate) fn to_json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)?)
-    }
-
     /// The loads that were measured, in their order.
     pub(crate) fn loads(&self) -> Vec<Load> {
         let mut loads: Vec<_> = self.series.iter().map(|series| series.load).collect();

@@ -5,30 +5,20 @@
 use std::ops::Range;
 
 use anyhow::Result;
-use plotters::coord::Shift;
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, IntoDrawingArea as _, IntoFont as _, IntoLogRange as _,
-    LineSeries, PathElement, RGBColor, SVGBackend,
+    ChartBuilder, Circle, IntoDrawingArea as _, IntoLogRange as _, LineSeries, PathElement,
+    SVGBackend,
 };
-use plotters::style::{Color as _, TextStyle};
+use plotters::style::Color as _;
 
 use super::report::{Curve, Report, Step};
+use crate::plot::{Area, COLUMNS, FIRST, INK, PALE_GRAY, PAPER, style};
 use crate::report::{Spread, short};
-
-/// How many panels are side by side.
-const COLUMNS: usize = 2;
 
 /// Lengths in pixels.
 const PANEL_WIDTH: u32 = 470;
 const PANEL_HEIGHT: u32 = 270;
 const MARGIN: u32 = 14;
-
-const PAPER: RGBColor = RGBColor(255, 255, 255);
-const INK: RGBColor = RGBColor(36, 41, 47);
-const GRID: RGBColor = RGBColor(226, 230, 234);
-const LINE: RGBColor = RGBColor(38, 112, 184);
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws `report` as SVG.
 ///
@@ -62,7 +52,7 @@ fn draw(panel: &Area<'_>, curve: &Curve) -> Result<()> {
     let (across, up) = (across(&points), up(&points));
     let mut chart = ChartBuilder::on(panel)
         .margin(MARGIN)
-        .caption(title, style(15))
+        .caption(title, style(15, INK))
         .x_label_area_size(24)
         .y_label_area_size(46)
         .build_cartesian_2d(across.log_scale().base(dimension.base()), up.log_scale())?;
@@ -75,9 +65,9 @@ fn draw(panel: &Area<'_>, curve: &Curve) -> Result<()> {
     chart
         .configure_mesh()
         .max_light_lines(0)
-        .bold_line_style(GRID)
+        .bold_line_style(PALE_GRAY)
         .axis_style(INK)
-        .label_style(style(12))
+        .label_style(style(12, INK))
         .x_labels(8)
         .y_labels(4)
         .x_label_formatter(&label)
@@ -87,8 +77,8 @@ fn draw(panel: &Area<'_>, curve: &Curve) -> Result<()> {
         points.iter().map(|&(x, cost)| PathElement::new([(x, cost.min), (x, cost.max)], INK));
     chart.draw_series(bars)?;
     let medians = points.iter().map(|&(x, cost)| (x, cost.median));
-    chart.draw_series(LineSeries::new(medians.clone(), LINE.stroke_width(2)))?;
-    chart.draw_series(medians.map(|point| Circle::new(point, 3, LINE.filled())))?;
+    chart.draw_series(LineSeries::new(medians.clone(), FIRST.stroke_width(2)))?;
+    chart.draw_series(medians.map(|point| Circle::new(point, 3, FIRST.filled())))?;
     Ok(())
 }
 
@@ -108,10 +98,6 @@ fn up(points: &[(f64, Spread)]) -> Range<f64> {
     }
     let room = (10.0 / (most / least).sqrt()).max(1.3);
     least / room..most * room
-}
-
-fn style(size: i32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&INK)
 }
 
 #[cfg(test)]

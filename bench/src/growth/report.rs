@@ -91,15 +91,6 @@ impl Growth {
 }
 
 impl Report {
-    /// The report as one JSON document.
-    ///
-    /// # Errors
-    ///
-    /// A figure is not a number.
-    pub(crate) fn to_json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)?)
-    }
-
     /// How many runs do not count.
     pub(crate) fn failures(&self) -> usize {
         let steps = self.curves.iter().flat_map(|curve| &curve.steps);

@@ -11,7 +11,7 @@ use ganger_shared::{Block, JobOptions, Name, ResultsTo};
 use ganger_worker::{Accepted, Client, SubmitRun, Subscription};
 
 use super::dimension::Dimension;
-use crate::payload::Template;
+use crate::payload::{RESULT_LEN, Template};
 use crate::peer::Site;
 use crate::peers::ganger::{UnderWay, begin, connect};
 use crate::roles::PATIENCE;
@@ -116,10 +116,7 @@ fn singles(count: u64) -> impl Iterator<Item = Block> {
 }
 
 fn jobs(first: u64, count: u64) -> Block {
-    let mut template = Template::new(crate::payload::RESULT_LEN);
-    let mut payloads = Block::builder();
-    (first..first + count).for_each(|id| payloads.push(template.job(id)));
-    payloads.finish()
+    Template::new(RESULT_LEN).block(first..first + count)
 }
 
 /// Submits a frame for each of `frames`. The queue has the name of the handler.

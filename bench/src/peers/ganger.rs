@@ -231,13 +231,10 @@ struct GangerProducer {
 
 impl Producer for GangerProducer {
     fn submit(&mut self, ids: Range<u64>) -> Result<()> {
-        let mut payloads = Block::builder();
-        payloads.reserve(self.template.size_bytes() * ids.clone().count());
-        ids.for_each(|id| payloads.push(self.template.job(id)));
         let run = SubmitRun {
             queue: self.name.clone(),
             options: JobOptions::new(self.name.clone()),
-            payloads: payloads.finish(),
+            payloads: self.template.block(ids),
             when_full: WhenFull::Wait,
             notify: Notify::No,
         };
