@@ -46,7 +46,7 @@ pub struct Broker {
     replayed: Option<Replayed>,
     /// Taken when the broker stops.
     port: Option<Task<()>>,
-    thread: Option<JournalThreads>,
+    threads: Option<JournalThreads>,
     keepers: Vec<Task<()>>,
 }
 
@@ -54,7 +54,7 @@ pub struct Broker {
 pub(crate) struct Parts {
     pub(crate) door: Door,
     pub(crate) listener: Option<(Listener, SocketAddr)>,
-    pub(crate) thread: Option<JournalThreads>,
+    pub(crate) threads: Option<JournalThreads>,
     pub(crate) replayed: Option<Replayed>,
     pub(crate) key: Key,
     pub(crate) config: Config,
@@ -74,7 +74,7 @@ impl Broker {
     }
 
     pub(crate) fn run(parts: Parts) -> Self {
-        let Parts { door, listener, thread, replayed, key, config, shortest_bound } = parts;
+        let Parts { door, listener, threads, replayed, key, config, shortest_bound } = parts;
         let door = Arc::new(door);
         let engine = || Arc::clone(&door.engine);
         let keepers = vec![
@@ -85,7 +85,7 @@ impl Broker {
         let addr = listener.as_ref().map(|(_, addr)| *addr);
         let port = listener
             .map(|(listener, _)| ganger_rt::spawn(listener::listen(Arc::clone(&door), listener)));
-        Self { door, addr, key, config, replayed, port, thread, keepers }
+        Self { door, addr, key, config, replayed, port, threads, keepers }
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -169,8 +169,8 @@ impl Broker {
         }
         let engine = Arc::clone(&self.door.engine);
         engine.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().await;
+        if let Some(threads) = self.threads.take() {
+            threads.join().await;
         }
         let failed = engine.journal_failure();
         match &failed {

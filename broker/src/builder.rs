@@ -156,13 +156,13 @@ impl Builder {
         };
         let clock = Clock::start();
         let mut replay = Replay::new(config.machine(available), clock.started());
-        let (journal, thread, replayed) = match storage {
+        let (journal, threads, replayed) = match storage {
             None => (None, None, None),
             Some(storage) => {
                 let limits = journal::Limits { compact_after: config.journal.compact_after.0 };
-                let (journal, thread, replayed) =
+                let (journal, threads, replayed) =
                     Journal::start(storage, limits, |seq, event| replay.take(seq, event)).await?;
-                (Some(journal), Some(thread), Some(replayed))
+                (Some(journal), Some(threads), Some(replayed))
             }
         };
         let bounds = bounds(&config);
@@ -188,7 +188,7 @@ impl Builder {
             None => None,
             Some(reserved) => Some(listen(reserved, &config.listen)?),
         };
-        let parts = Parts { door, listener, thread, replayed, key, config, shortest_bound };
+        let parts = Parts { door, listener, threads, replayed, key, config, shortest_bound };
         Ok(Broker::run(parts))
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct Limits {
     pub(crate) compact_after: u64,
 }
 
-/// What the thread is to do.
+/// What a thread is to do.
 enum Entry {
     /// Add a record.
     Record {
@@ -134,7 +134,7 @@ impl JournalThreads {
 }
 
 impl Journal {
-    /// Starts the thread, and shows `apply` what the storage has kept.
+    /// Starts the threads, and shows `apply` what the storage has kept.
     pub(crate) async fn start(
         storage: Box<dyn Storage>,
         limits: Limits,
@@ -172,7 +172,7 @@ impl Journal {
         Ok((journal, JournalThreads(threads), summary))
     }
 
-    /// What the thread reports.
+    /// What the threads report.
     pub(crate) const fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
@@ -182,7 +182,7 @@ impl Journal {
         self.last
     }
 
-    /// Whether the thread is so far behind that nothing should be added.
+    /// Whether the threads are so far behind that nothing should be added.
     pub(crate) fn is_full(&self) -> bool {
         self.entries.is_full()
     }

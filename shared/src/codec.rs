@@ -148,8 +148,8 @@ fn plainly(error: postcard::Error) -> String {
 /// Memory follows the bytes that arrived, never a length that a peer declared: an idle connection
 /// holds [`FrameBuffer::FIRST`] bytes, a busy one [`FrameBuffer::STEP`], one in the middle of a
 /// larger frame less than three times what has arrived of it, and what large frames needed is given
-/// back once they have stopped ([`Kept`]). Frames are lent, not copied; the start of one that is not whole yet moves
-/// at most once.
+/// back once they have stopped ([`Kept`]). Frames are lent, not copied; the start of one that is not
+/// whole yet moves at most once.
 ///
 /// ```
 /// use ganger_shared::codec::{FrameBuffer, decode, encode};

@@ -39,6 +39,13 @@ impl Kept {
         Self { small_uses: 0 }
     }
 
+    /// Empties `buffer`.
+    pub fn clear(&mut self, buffer: &mut Vec<u8>) {
+        let used = buffer.len();
+        self.emptied(buffer, used);
+        buffer.clear();
+    }
+
     /// Notes that `buffer`, of which nothing is needed any more, had been filled with `used` bytes.
     /// Shortens it where it gives memory back, and else leaves its length alone.
     pub fn emptied(&mut self, buffer: &mut Vec<u8>, used: usize) {

@@ -525,9 +525,7 @@ impl Bodies {
     }
 
     fn clear(&mut self) {
-        let used = self.bytes.len();
-        self.kept.emptied(&mut self.bytes, used);
-        self.bytes.clear();
+        self.kept.clear(&mut self.bytes);
         self.ends.clear();
     }
 }

@@ -318,8 +318,7 @@ impl Queue {
     fn advance(&mut self, n: usize) {
         self.written += n;
         if self.written == self.bytes.len() {
-            self.kept.emptied(&mut self.bytes, self.written);
-            self.bytes.clear();
+            self.kept.clear(&mut self.bytes);
             self.written = 0;
             self.blocked_since = None;
             return;

@@ -188,9 +188,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn clear(&mut self) {
-        let used = self.bytes.len();
-        self.kept.emptied(&mut self.bytes, used);
-        self.bytes.clear();
+        self.kept.clear(&mut self.bytes);
         self.bytes.resize(HEADER_BYTES, 0);
         self.count = 0;
     }
