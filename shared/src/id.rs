@@ -3,9 +3,12 @@
 use core::fmt;
 use core::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounded;
+use crate::complaint::complain;
+use crate::value::OBJECT_ID;
 
 /// One client's logical connection; survives a broken socket. 64 random bits chosen by the client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -179,6 +182,83 @@ impl LeaseRange {
     }
 }
 
+/// A shared object that has no name, which values refer to. Shown and parsed in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub u64);
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not an object's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the id of an object (1 to 16 hex digits, as in 7f3a)")]
+pub struct ParseObjectIdError(String);
+
+impl FromStr for ObjectId {
+    type Err = ParseObjectIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        id.map(Self).ok_or_else(|| ParseObjectIdError(text.to_owned()))
+    }
+}
+
+impl Serialize for ObjectId {
+    /// Text for people, a number for others, a ref in a value.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Inner(ObjectId);
+
+        impl Serialize for Inner {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(&self.0)
+                } else {
+                    serializer.serialize_u64(self.0.0)
+                }
+            }
+        }
+
+        serializer.serialize_newtype_struct(OBJECT_ID, &Inner(*self))
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Inner;
+
+        impl<'de> Visitor<'de> for Inner {
+            type Value = ObjectId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the id of an object")
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<ObjectId, D::Error> {
+                if inner.is_human_readable() {
+                    String::deserialize(inner)?.parse().map_err(complain)
+                } else {
+                    u64::deserialize(inner).map(ObjectId)
+                }
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(OBJECT_ID, Inner)
+    }
+}
+
 /// A call's number within its session, chosen by the client; the answer carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
@@ -210,6 +290,20 @@ mod tests {
             "0123456789abcdef-x",
         ] {
             let error = text.parse::<JobId>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn object_id_survives_its_text() {
+        for (id, text) in [(0, "0"), (0x7f3a, "7f3a"), (u64::MAX, "ffffffffffffffff")] {
+            assert_eq!(
+                (ObjectId(id).to_string(), text.parse()),
+                (text.to_owned(), Ok(ObjectId(id)))
+            );
+        }
+        for text in ["", "+1", "0x1", "g", "10000000000000000"] {
+            let error = text.parse::<ObjectId>().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
     }

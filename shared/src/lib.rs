@@ -1,4 +1,4 @@
-//! What both ends of Ganger agree on: ids, names, jobs, frames, the codec, the handshake and the limits.
+//! What both ends of Ganger agree on: ids, names, jobs, values, frames, the codec, the handshake and the limits.
 //!
 //! Nothing here opens a socket, reads a clock or touches a file: the crate turns bytes into
 //! messages and back, and says what is allowed.
@@ -20,9 +20,12 @@ pub mod rejection;
 pub mod request;
 pub mod response;
 pub mod time;
+pub mod value;
 
 pub use block::{Block, Shape};
-pub use id::{JobId, JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
+pub use id::{
+    JobId, JobRange, LeaseId, LeaseRange, ObjectId, RequestId, SessionId, SubscriptionId,
+};
 pub use job::{
     Backoff, DeathReason, Durability, Ending, Failure, JobOptions, Outcome, Priority, ResultsTo,
     Settlement,
@@ -32,3 +35,4 @@ pub use rejection::Rejection;
 pub use request::Request;
 pub use response::Response;
 pub use time::Time;
+pub use value::{Packed, Value};

@@ -37,3 +37,15 @@ pub const DEAD_ON_MAX: usize = 64;
 
 /// Most settlements in one Settle, and held leases named in one Open.
 pub const SETTLEMENTS_MAX: usize = 1 << 16;
+
+/// Most containers around one part of a value: 100.
+///
+/// Values are read, compared and shown by functions that call themselves, and a stack is finite.
+/// What people nest by hand stays far below.
+pub const DEPTH_MAX: usize = 100;
+
+/// Most decimal digits of an integer that are shown or read: 4,300, as in Python.
+///
+/// The work of changing the base grows with the square of the length; longer integers are written
+/// in hexadecimal.
+pub const INTEGER_DIGITS_MAX: usize = 4_300;

@@ -6,3 +6,4 @@ mod document;
 mod golden;
 mod handshake;
 mod samples;
+mod value;
