@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::process::ExitCode;
 
-use ganger_shared::Rejection;
+use ganger_shared::{CallError, Rejection};
 use ganger_worker::error::{exit, sentence};
 use ganger_worker::{Error, JobFailed};
 
@@ -123,7 +123,9 @@ fn advice(error: &Error) -> Option<String> {
         Error::Protocol { .. } => "is --broker the address of a ganger broker of this version?",
         Error::Rejected(rejection) => return rejected(rejection),
         Error::TurnedAway { .. } => "again later; `ganger session ls` shows who is connected",
-        Error::LeaseLost { .. }
+        Error::Call(error) => return called(error),
+        Error::Convert(_)
+        | Error::LeaseLost { .. }
         | Error::Partial { .. }
         | Error::Closed { .. }
         | Error::Name(_)
@@ -132,6 +134,30 @@ fn advice(error: &Error) -> Option<String> {
         | Error::KeyFileContent { .. } => return None,
     };
     Some(advice.to_owned())
+}
+
+fn called(error: &CallError) -> Option<String> {
+    match error {
+        CallError::NotHeld(_) | CallError::StaleToken { .. } => {
+            Some("`ganger object holders NAME` says who holds it and who waits".to_owned())
+        }
+        CallError::Full { .. } => Some(
+            "remove something; the bounds are limits.list_items and limits.list_bytes".to_owned(),
+        ),
+        CallError::Broken => Some("ganger object call NAME reset".to_owned()),
+        CallError::Index { .. }
+        | CallError::Key { .. }
+        | CallError::Absent { .. }
+        | CallError::Type(_)
+        | CallError::Value(_)
+        | CallError::Empty
+        | CallError::Revision { .. }
+        | CallError::Deadlock(_)
+        | CallError::ShutDown
+        | CallError::Removed
+        | CallError::Poisoned(_)
+        | CallError::User { .. } => None,
+    }
 }
 
 fn rejected(rejection: &Rejection) -> Option<String> {
@@ -144,6 +170,9 @@ fn rejected(rejection: &Rejection) -> Option<String> {
             "queue" => Some("ganger queue ls".to_owned()),
             "list" => Some(format!("ganger list ls; `ganger list create {name}` makes it")),
             "dead letter" => Some("ganger dead ls".to_owned()),
+            "object" => Some(format!(
+                "ganger object ls; `ganger object create {name} --type TYPEID` makes it"
+            )),
             "job" => Some("jobs that ended long ago are forgotten; is the id complete?".to_owned()),
             _ => None,
         },
@@ -156,7 +185,13 @@ fn rejected(rejection: &Rejection) -> Option<String> {
         Rejection::StorageFull { .. } => {
             Some("later; workers that finish jobs, or more space on the disk, make room".to_owned())
         }
-        Rejection::TooLarge { .. }
+        Rejection::WrongType { .. } => Some("ganger object ls".to_owned()),
+        Rejection::NoType { .. } | Rejection::NoMethod { .. } => {
+            Some("ganger object types".to_owned())
+        }
+        Rejection::Schema { .. }
+        | Rejection::LeaseLost { .. }
+        | Rejection::TooLarge { .. }
         | Rejection::TooMany { .. }
         | Rejection::TooOld { .. }
         | Rejection::Overlap { .. }

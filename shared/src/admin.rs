@@ -9,6 +9,7 @@ use crate::id::{JobId, JobRange, LeaseId, SessionId};
 use crate::job::{DeathReason, Durability, Failure, JobOptions};
 use crate::limits::{DEAD_ON_MAX, NOTE_BYTES_MAX};
 use crate::name::Name;
+use crate::object::By;
 use crate::time::Time;
 
 /// What pausing stops.
@@ -136,6 +137,18 @@ pub enum AdminVerb {
         /// one promises what its queue does, or else what new queues do.
         durability: Option<Durability>,
     },
+    /// Every shared object other than queues and lists, by name. Answered by Objects.
+    ObjectList,
+    /// One object of any type, who holds it and who waits for it. Answered by Object.
+    ObjectShow {
+        /// Which.
+        object: Name,
+    },
+    /// Removes an object; calls that wait for it fail. Answered by Done.
+    ObjectRemove {
+        /// Which.
+        object: Name,
+    },
 }
 
 /// An answer to an operator.
@@ -158,6 +171,10 @@ pub enum AdminAnswer {
     Lists(Vec<ListInfo>),
     /// Sessions, by id.
     Sessions(Vec<SessionInfo>),
+    /// Objects, by name.
+    Objects(Vec<ObjectInfo>),
+    /// One object.
+    Object(Box<ObjectDetails>),
 }
 
 /// The broker as a whole. Counters run from its start.
@@ -343,4 +360,72 @@ pub struct SessionInfo {
     pub leases: u64,
     /// Its subscriptions and follows.
     pub subscriptions: u64,
+}
+
+/// One shared object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectInfo {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub typeid: Name,
+    /// What an answer about it promises.
+    pub durability: Durability,
+    /// How often it was changed.
+    pub revision: u64,
+    /// How many items it has; 1 for a single value.
+    pub items: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How many hold it or units of it.
+    pub holders: u64,
+    /// Calls that wait for it.
+    pub waiting: u64,
+}
+
+/// One object, and who has to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectDetails {
+    /// What lists say of it.
+    pub info: ObjectInfo,
+    /// Who holds it or units of it, in the order of their tokens.
+    pub holders: Vec<HolderInfo>,
+    /// Who waits, in their order; the first 1,000.
+    pub waiters: Vec<WaiterInfo>,
+}
+
+/// Who holds something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderInfo {
+    /// The fencing token of the grant.
+    pub token: u64,
+    /// How often it was acquired and not released: more than 1 for an `rlock` only.
+    pub count: u32,
+    /// Whose session.
+    pub session: SessionId,
+    /// What its client calls itself.
+    pub name: String,
+    /// For whom in that session.
+    pub by: By,
+    /// The job that runs under the lease, where it is held for one.
+    pub job: Option<JobId>,
+    /// Since when.
+    pub since: Time,
+}
+
+/// Who waits for something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaiterInfo {
+    /// The method that waits.
+    pub method: String,
+    /// Whose session.
+    pub session: SessionId,
+    /// What its client calls itself.
+    pub name: String,
+    /// For whom in that session.
+    pub by: By,
+    /// Since when.
+    pub since: Time,
+    /// When it gives up.
+    pub until: Time,
 }

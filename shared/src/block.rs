@@ -252,6 +252,15 @@ impl Block {
         })
     }
 
+    /// The string at `index`, sharing the buffer.
+    ///
+    /// # Panics
+    /// If there are not so many strings.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Bytes {
+        self.part(index, 1).bytes
+    }
+
     /// The strings `offset .. offset + count`, sharing the buffer.
     ///
     /// # Panics

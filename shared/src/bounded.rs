@@ -65,6 +65,32 @@ pub(crate) fn cut<'de, D: Deserializer<'de>, const MAX: usize>(
     deserializer.deserialize_str(Text::<MAX>)
 }
 
+/// A text of at most `MAX` bytes; a longer one is refused.
+pub(crate) fn text<'de, D: Deserializer<'de>, const MAX: usize>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    struct Text<const MAX: usize>;
+
+    impl<const MAX: usize> Visitor<'_> for Text<MAX> {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a text of at most {MAX} bytes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            match text.len() {
+                size if size > MAX => {
+                    Err(complain(format_args!("a text of {size} bytes where {MAX} are allowed")))
+                }
+                _ => Ok(text.to_owned()),
+            }
+        }
+    }
+
+    deserializer.deserialize_str(Text::<MAX>)
+}
+
 /// The count of a range, which is never 0. Not bounded above: a range of any length is one entry,
 /// and those that join neighbours may grow long.
 pub(crate) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

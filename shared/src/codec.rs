@@ -114,7 +114,14 @@ fn declared(bytes: &[u8]) -> Option<usize> {
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
 pub fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, CodecError> {
-    let message = &frame[LENGTH_BYTES..];
+    read(&frame[LENGTH_BYTES..])
+}
+
+/// Decodes what [`append`] has written.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn read<'a, T: Deserialize<'a>>(message: &'a [u8]) -> Result<T, CodecError> {
     let size = message.len();
     // One that an earlier message left behind is not about this one.
     complaint::take();

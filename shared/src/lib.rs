@@ -15,6 +15,7 @@ pub mod kept;
 pub mod key;
 pub mod limits;
 pub mod name;
+pub mod object;
 mod pool;
 pub mod rejection;
 pub mod request;
@@ -31,6 +32,7 @@ pub use job::{
     Settlement,
 };
 pub use name::Name;
+pub use object::{By, CallError, ObjectType};
 pub use rejection::Rejection;
 pub use request::Request;
 pub use response::Response;

@@ -49,3 +49,6 @@ pub const DEPTH_MAX: usize = 100;
 /// The work of changing the base grows with the square of the length; longer integers are written
 /// in hexadecimal.
 pub const INTEGER_DIGITS_MAX: usize = 4_300;
+
+/// Longest name of an object's method: 64 bytes.
+pub const METHOD_BYTES_MAX: usize = 64;

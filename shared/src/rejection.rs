@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::LeaseId;
 use crate::job::Durability;
 use crate::name::Name;
 
@@ -113,6 +114,52 @@ pub enum Rejection {
         needed: u64,
         /// In bytes.
         left: u64,
+    },
+    /// Something else has this name.
+    #[error("{name} is a {is}, not a {wanted}")]
+    WrongType {
+        /// The name.
+        name: Name,
+        /// The typeid of what has it.
+        is: Name,
+        /// The typeid that was asked for.
+        wanted: Name,
+    },
+    /// The broker does not serve this type.
+    #[error("this broker serves no type {typeid}; it serves {}", types.join(", "))]
+    NoType {
+        /// The typeid.
+        typeid: Name,
+        /// Those that it serves.
+        types: Vec<String>,
+    },
+    /// The type has no such method, or clients may not call it.
+    #[error("{typeid} has no method {method:?} for clients; it has {}", methods.join(", "))]
+    NoMethod {
+        /// The typeid.
+        typeid: Name,
+        /// The method.
+        method: String,
+        /// Those that can be called.
+        methods: Vec<String>,
+    },
+    /// Client and broker understand different things by the same type.
+    #[error(
+        "the methods of {typeid} differ: the client's schema is {client}, the broker's is {broker}"
+    )]
+    Schema {
+        /// The typeid.
+        typeid: Name,
+        /// The start of the client's hash, in hex.
+        client: String,
+        /// The start of the broker's.
+        broker: String,
+    },
+    /// What was to be done on behalf of a job comes too late: its lease has ended.
+    #[error("lease {lease} has ended; what its job does has no effect any more")]
+    LeaseLost {
+        /// The lease.
+        lease: LeaseId,
     },
 }
 

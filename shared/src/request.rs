@@ -3,15 +3,17 @@
 //! Postcard numbers variants by position: append, never reorder or remove. A struct or variant
 //! that has been released never changes; a wider one is a further variant.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminVerb;
 use crate::block::Block;
 use crate::bounded;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
-use crate::job::{JobOptions, Settlement};
-use crate::limits::{NOTE_BYTES_MAX, SETTLEMENTS_MAX};
+use crate::job::{Durability, JobOptions, Settlement};
+use crate::limits::{METHOD_BYTES_MAX, NOTE_BYTES_MAX, SETTLEMENTS_MAX};
 use crate::name::Name;
+use crate::object::By;
 
 /// What the broker does with a submit that does not fit its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,4 +201,43 @@ pub enum Request {
     },
     /// Ends the session in good order: its leases are released at no cost. Not answered.
     Close,
+    /// Asks for a shared object, which is made if there is none. Answered by Using.
+    Use {
+        /// Answered under this number.
+        request: RequestId,
+        /// Its name; none for one that lives only while somebody uses it, and which the broker names.
+        object: Option<Name>,
+        /// Its type; another one's name is refused.
+        typeid: Name,
+        /// What the client takes the type's methods to be; none for types that every broker serves.
+        schema: Option<[u8; 32]>,
+        /// What it is made with where there is none: encoded values, one after the other.
+        args: Bytes,
+        /// What an answer about it promises where it is made; the broker's default if none.
+        durability: Option<Durability>,
+    },
+    /// Calls a method of a shared object, once for each string of `args`, in order. Answered by
+    /// Returned. Sent again after a broken connection it takes effect once.
+    Call {
+        /// Answered under this number.
+        request: RequestId,
+        /// The object.
+        object: Name,
+        /// Its type, where an object that does not exist is to be made; another one's name is refused.
+        typeid: Option<Name>,
+        /// The method; at most 64 bytes.
+        #[serde(deserialize_with = "bounded::text::<_, METHOD_BYTES_MAX>")]
+        method: String,
+        /// The first of as many numbers of the session's own sequence as there are calls. None for
+        /// a method that reads, which may be called twice.
+        seq: Option<u64>,
+        /// Every call with a number below this one was answered, and the answer has come.
+        answered: u64,
+        /// On whose behalf.
+        by: By,
+        /// How long the method may wait, in milliseconds; 0 has it answer at once.
+        wait_ms: u64,
+        /// For each call its arguments: encoded values, one after the other.
+        args: Block,
+    },
 }

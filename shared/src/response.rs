@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SubscriptionId};
 use crate::job::{Durability, Ending};
 use crate::name::Name;
+use crate::object::CallError;
 use crate::rejection::Rejection;
 use crate::time::Time;
 
@@ -172,5 +173,25 @@ pub enum Response {
         subscription: SubscriptionId,
         /// Why.
         rejection: Rejection,
+    },
+    /// The object is there.
+    Using {
+        /// Of the Use.
+        request: RequestId,
+        /// Its name; one that begins with `_/` was given by the broker.
+        object: Name,
+        /// What an answer about it promises.
+        durability: Durability,
+        /// Whether it was made for this.
+        is_new: bool,
+    },
+    /// The calls were carried out.
+    Returned {
+        /// Of the Call.
+        request: RequestId,
+        /// What each has returned: an encoded value, or nothing for none and for those that failed.
+        results: Block,
+        /// Those that failed, by their place in the Call, and why; each of them changed nothing.
+        errors: Vec<(u32, CallError)>,
     },
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use ganger_shared::codec::CodecError;
 use ganger_shared::handshake::HandshakeError;
 use ganger_shared::name::NameError;
-use ganger_shared::{JobRange, LeaseId, Rejection};
+use ganger_shared::value::ConvertError;
+use ganger_shared::{CallError, JobRange, LeaseId, Rejection};
 
 /// Why a call to the broker did not succeed. Cheap to clone: one cause can end many calls.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,6 +50,12 @@ pub enum Error {
     /// The broker refused the request, which changed nothing.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A call on a shared object failed and changed nothing.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A value of a shared object is not of the program's type, or the other way round.
+    #[error("a value of a shared object cannot be converted")]
+    Convert(#[from] ConvertError),
     /// The lease ended before it was settled: it expired, its job was cancelled, or the broker
     /// forgot the session. What was said of the job changed nothing; it may run elsewhere.
     #[error("lease {lease} was lost before it was settled")]
@@ -153,6 +160,8 @@ impl Error {
             Self::Protocol { .. } | Self::Closed { .. } | Self::Encode(_) => exit::FAILED,
             Self::TurnedAway { .. } => exit::REFUSED,
             Self::Rejected(rejection) => rejection_code(rejection),
+            Self::Call(error) => call_code(error),
+            Self::Convert(_) => exit::FAILED,
             Self::LeaseLost { .. } => exit::CONFLICT,
             Self::Partial { .. } => exit::PARTIAL,
             Self::Name(_) | Self::Invalid(_) => exit::USAGE,
@@ -179,12 +188,20 @@ impl Error {
             Self::Rejected(Rejection::QueueFull { .. } | Rejection::MemoryFull { .. }) => {
                 Some("submit again later, or wait for room with --when-full wait".to_owned())
             }
+            Self::Rejected(Rejection::NotFound { what, name }) if what == "object" => {
+                Some(format!("ganger object create {name} --type TYPEID"))
+            }
+            Self::Call(CallError::NotHeld(_) | CallError::StaleToken { .. }) => {
+                Some("`ganger object holders NAME` says who holds it".to_owned())
+            }
             Self::Rejected(Rejection::StorageFull { .. }) => {
                 Some("submit again later: the broker's disk is full".to_owned())
             }
             Self::Protocol { .. }
             | Self::TurnedAway { .. }
             | Self::Rejected(_)
+            | Self::Call(_)
+            | Self::Convert(_)
             | Self::LeaseLost { .. }
             | Self::Partial { .. }
             | Self::Closed { .. }
@@ -208,9 +225,13 @@ impl From<std::convert::Infallible> for Error {
 fn rejection_code(rejection: &Rejection) -> u8 {
     match rejection {
         Rejection::NotFound { .. } => exit::NOT_FOUND,
-        Rejection::TooOld { .. } | Rejection::Overlap { .. } | Rejection::Conflict(_) => {
-            exit::CONFLICT
-        }
+        Rejection::TooOld { .. }
+        | Rejection::Overlap { .. }
+        | Rejection::Conflict(_)
+        | Rejection::WrongType { .. }
+        | Rejection::Schema { .. }
+        | Rejection::LeaseLost { .. } => exit::CONFLICT,
+        Rejection::NoType { .. } | Rejection::NoMethod { .. } => exit::USAGE,
         Rejection::NotYours => exit::NOT_AUTHORISED,
         Rejection::Invalid(_) => exit::USAGE,
         Rejection::QueueFull { .. }
@@ -221,6 +242,24 @@ fn rejection_code(rejection: &Rejection) -> u8 {
         | Rejection::ListFull { .. }
         | Rejection::StorageFull { .. }
         | Rejection::Durability { .. } => exit::REFUSED,
+    }
+}
+
+const fn call_code(error: &CallError) -> u8 {
+    match error {
+        CallError::Index { .. }
+        | CallError::Key { .. }
+        | CallError::Absent { .. }
+        | CallError::Empty
+        | CallError::Removed => exit::NOT_FOUND,
+        CallError::Type(_) | CallError::Value(_) => exit::USAGE,
+        CallError::Full { .. } | CallError::ShutDown => exit::REFUSED,
+        CallError::Revision { .. }
+        | CallError::NotHeld(_)
+        | CallError::StaleToken { .. }
+        | CallError::Deadlock(_)
+        | CallError::Broken => exit::CONFLICT,
+        CallError::Poisoned(_) | CallError::User { .. } => exit::FAILED,
     }
 }
 

@@ -11,8 +11,9 @@ use ganger_shared::{
 
 use crate::event::{Event, Fault, StopCause, Verdict};
 use crate::finished::Finished;
-use crate::list::{List, ListKey};
+use crate::list::{Form, List, ListKey};
 use crate::machine::Machine;
+use crate::object::Owner;
 use crate::output::Output;
 use crate::payloads::Payloads;
 use crate::queue::{Queue, QueueKey};
@@ -127,7 +128,7 @@ impl Machine {
                 self.session_of(session, key).take_numbers(seq, seq + 1, kept);
                 if let Some(list) = list {
                     self.bytes += items.size_bytes() as u64;
-                    self.lists[list.0].append(None, items);
+                    self.lists[list.0].append(None, Form::Strings, items);
                     self.serve_list(list, out);
                 }
             }
@@ -142,6 +143,28 @@ impl Machine {
                 }
             }
             Event::Left { session } => self.apply_left(session),
+            Event::ObjectMade { at, object, typeid, durability, args } => {
+                self.see_time(at);
+                self.apply_made(&object, &typeid, durability, args);
+            }
+            Event::Called(called) => {
+                self.see_time(called.at);
+                let Some(subject) = self.subject(&called.object) else { return };
+                let carried = self.carry_out(subject, &called);
+                self.note_called(subject, &called, &carried.answer, true);
+            }
+            Event::Freed { object, session, by } => {
+                if let Some(&key) = self.object_names.get(&object) {
+                    self.apply_freed(key, Owner { session, by });
+                }
+            }
+            Event::Passed { at, object } => {
+                self.see_time(at);
+                if let Some(&key) = self.object_names.get(&object) {
+                    self.apply_passed(key);
+                }
+            }
+            Event::ObjectRemoved { object } => self.apply_removed(&object),
             Event::Stated(_) => {}
         }
     }
@@ -321,7 +344,7 @@ impl Machine {
                 let outputs = outputs.part(offset, run.jobs.count);
                 if let Some(list) = run.results {
                     self.bytes += outputs.size_bytes() as u64;
-                    self.lists[list.0].append(Some(run.jobs), outputs.clone());
+                    self.lists[list.0].append(Some(run.jobs), Form::Strings, outputs.clone());
                     self.serve_list(list, out);
                 }
                 self.finish(run, Ending::Acked { outputs }, out);

@@ -114,7 +114,11 @@ impl Machine {
     }
 
     /// The list of this name, made if the configuration allows it.
-    fn list_for_use(&mut self, name: &Name, out: &mut Output) -> Result<ListKey, Rejection> {
+    pub(crate) fn list_for_use(
+        &mut self,
+        name: &Name,
+        out: &mut Output,
+    ) -> Result<ListKey, Rejection> {
         if let Some(&key) = self.list_names.get(name) {
             return Ok(key);
         }
@@ -282,7 +286,7 @@ impl Machine {
         let replaces = replaced.is_some_and(|number| holder.has_call(number));
         let limit = self.config.calls_per_session_max;
         if holder.calls() - usize::from(replaces) >= limit {
-            let what = "subscriptions, follows and waiting pops of one session".to_owned();
+            let what = "subscriptions, follows and waiting calls of one session".to_owned();
             return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
         Ok(())

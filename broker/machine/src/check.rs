@@ -86,6 +86,7 @@ impl Machine {
         self.check_lists(&reserved);
         timers += self.check_sessions();
         timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
+        timers += self.check_objects();
         assert_eq!(timers, self.timers.len(), "timers without a reason");
         let pops = self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
         let known = self.sessions.values().map(|session| session.pops.len()).sum::<usize>();
@@ -94,7 +95,9 @@ impl Machine {
         let parked = self.queues.iter().flat_map(|queue| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
         assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
-        let expected = in_memory + list_bytes + parked;
+        let objects: u64 = self.objects.iter().map(|(_, object)| object.kind.extent().bytes).sum();
+        let answers: u64 = self.sessions.values().map(|session| session.answers.bytes()).sum();
+        let expected = in_memory + list_bytes + parked + objects + answers;
         assert_eq!(self.bytes, expected, "bytes in memory");
     }
 
@@ -160,6 +163,53 @@ impl Machine {
         }
     }
 
+    /// Returns how many timers objects have.
+    fn check_objects(&self) -> usize {
+        assert_eq!(self.objects.len(), self.object_names.len(), "objects and their names");
+        let (mut timers, mut waiting, mut held) = (0, 0, 0);
+        for (name, key) in &self.object_names {
+            let object = &self.objects[key.0];
+            assert_eq!(*name, object.name);
+            assert_eq!(object.passes, object.kind.deadline(), "timer of {name}");
+            if let Some(at) = object.passes {
+                timers += 1;
+                assert!(self.timers.contains(at, Timer::Pass(*key)), "{name} passes");
+            }
+            for (turn, waiter) in object.waiters.iter() {
+                waiting += 1;
+                if let Some(until) = waiter.until {
+                    timers += 1;
+                    assert!(
+                        self.timers.contains(until, Timer::Call(*key, turn)),
+                        "wait for {name}"
+                    );
+                }
+                let holder = &self.sessions[&waiter.session];
+                assert!(holder.connected(), "{} waits for {name} and is gone", waiter.session);
+                assert!(holder.object_calls.contains_key(&(*key, turn)), "a wait for {name}");
+            }
+            let mut owners: Vec<_> = object.kind.holds().iter().map(|hold| hold.owner).collect();
+            owners.sort_unstable();
+            owners.dedup();
+            held += owners.len();
+            for owner in owners {
+                assert!(
+                    self.holdings.iter().any(|found| found == (owner, *key)),
+                    "{owner:?} {name}"
+                );
+                let is_gone = self
+                    .sessions
+                    .get(&owner.session)
+                    .is_none_or(|session| matches!(session.connection, Connection::Gone { .. }));
+                assert!(!is_gone, "{owner:?} is gone and holds {name}");
+            }
+        }
+        assert_eq!(self.holdings.iter().count(), held, "holdings");
+        let calls: usize = self.sessions.values().map(|session| session.object_calls.len()).sum();
+        assert_eq!(calls, waiting, "calls that wait");
+        timers
+    }
+
     /// Returns how many timers sessions have.
     fn check_sessions(&self) -> usize {
         let mut timers = 0;
@@ -198,6 +248,7 @@ impl Machine {
             }
             let is_idle = session.subscriptions.is_empty()
                 && session.follows.is_empty()
+                && session.object_calls.is_empty()
                 && session.pops.is_empty();
             assert!(session.connected() || is_idle, "calls of {id}, which is not connected");
         }

@@ -69,6 +69,7 @@ impl Machine {
         out.send(id, opened);
         self.sign_of_life(id);
         self.release_unheld(id, held, out);
+        self.free_stale(id, out);
         self.tell_missed(id, held, out);
     }
 
@@ -140,6 +141,7 @@ impl Machine {
         for subscription in subscriptions {
             self.unsubscribe(id, subscription);
         }
+        self.drop_object_calls(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let parked = core::mem::take(&mut session.parked);
         for ((list, _), turn) in core::mem::take(&mut session.pops) {
@@ -223,6 +225,7 @@ impl Machine {
         self.disconnected(id, out);
         self.release_unheld(id, &[], out);
         self.put_back_popped(id, out);
+        self.free_session(id, out);
         self.happen(Event::Left { session: id }, out);
     }
 
@@ -241,6 +244,7 @@ impl Machine {
 
     fn gone(&mut self, id: SessionId, out: &mut Output) {
         self.put_back_popped(id, out);
+        self.free_session(id, out);
         let until = self.now + self.config.session_memory;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.connection = Connection::Gone { until };
@@ -250,9 +254,9 @@ impl Machine {
     /// Nothing is remembered of a session that was gone for long.
     pub(crate) fn apply_left(&mut self, id: SessionId) {
         self.unset_connection_timer(id);
-        if let Some(session) = self.sessions.remove(&id)
-            && let Some(at) = session.silence_check
-        {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.bytes -= session.answers.bytes();
+        if let Some(at) = session.silence_check {
             self.timers.unset(at, Timer::Silence(id));
         }
     }

@@ -5,14 +5,16 @@
 //! event depends on them. Events are a journal's records, so the rules of the wire hold: append
 //! variants, never change one.
 
+use bytes::Bytes;
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::{
-    Block, DeathReason, Durability, Failure, JobOptions, JobRange, LeaseRange, Name, SessionId,
+    Block, By, DeathReason, Durability, Failure, JobOptions, JobRange, LeaseRange, Name, SessionId,
     SubscriptionId, Time,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::objects::Called;
 use crate::stated::Stated;
 
 /// Whose fault a failed attempt was; the two are counted apart.
@@ -203,4 +205,40 @@ pub enum Event {
     },
     /// A part of the whole state, said again.
     Stated(Stated),
+    /// A shared object exists.
+    ObjectMade {
+        /// When.
+        at: Time,
+        /// Its name.
+        object: Name,
+        /// Its type.
+        typeid: Name,
+        /// What an answer about it promises.
+        durability: Durability,
+        /// What it is made with.
+        args: Bytes,
+    },
+    /// Methods were called and have changed an object.
+    Called(Box<Called>),
+    /// What an owner held is free: the owner has ended.
+    Freed {
+        /// The object.
+        object: Name,
+        /// The owner's session.
+        session: SessionId,
+        /// The owner in that session.
+        by: By,
+    },
+    /// What was due in an object has ended.
+    Passed {
+        /// When.
+        at: Time,
+        /// The object.
+        object: Name,
+    },
+    /// A shared object does not exist any more.
+    ObjectRemoved {
+        /// Its name.
+        object: Name,
+    },
 }

@@ -12,7 +12,11 @@
 //! A job's way through the files: [`submit`](self) accepts it, `run` keeps it, `places` says where
 //! it waits, `backlog` whether its payload is in memory meanwhile, `dispatch` leases it, `settle`
 //! ends the lease, `list` holds its result.
+//!
+//! A call's way: `objects` judges it, the type's file below `object` carries it out, `waiting` keeps it
+//! until its turn comes, `holding` knows what it holds.
 
+pub mod answers;
 mod apply;
 mod backlog;
 mod calls;
@@ -24,11 +28,14 @@ pub mod config;
 mod dispatch;
 pub mod event;
 mod finished;
+mod holding;
 mod join;
 mod list;
 mod machine;
 mod memory;
 mod numbers;
+pub mod object;
+pub mod objects;
 mod operator;
 pub mod output;
 mod payloads;
@@ -45,6 +52,7 @@ mod settle;
 pub mod stated;
 mod submit;
 mod timer;
+mod waiting;
 
 pub use backlog::Load;
 pub use command::Command;

@@ -1,6 +1,9 @@
-//! A list: items by index, taken from the front, followed from anywhere.
+//! A list: items by index, taken from the front, followed from anywhere, edited by position.
 //!
 //! Not who is told about them: see [`crate::calls`].
+
+mod edit;
+mod methods;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,6 +18,17 @@ use crate::queue::QueueKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ListKey(pub(crate) usize);
 
+pub(crate) use self::methods::TYPEID;
+
+/// What the strings of a run are. Each form can be read as the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Bytes as a handler or a client gave them. As a value: what they say as JSON, or else bytes.
+    Strings,
+    /// Encoded values. As a string: the bytes of a byte string, and of anything else its JSON.
+    Values,
+}
+
 /// Items that were appended together, or what is left of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ItemRun {
@@ -22,6 +36,7 @@ pub(crate) struct ItemRun {
     pub(crate) start: u64,
     /// The jobs whose results they are.
     pub(crate) jobs: Option<JobRange>,
+    pub(crate) form: Form,
     pub(crate) block: Block,
 }
 
@@ -34,6 +49,7 @@ impl ItemRun {
         Self {
             start: self.start + u64::from(offset),
             jobs: self.jobs.map(|jobs| jobs.part(offset, count)),
+            form: self.form,
             block: self.block.part(offset, count),
         }
     }
@@ -64,7 +80,11 @@ impl ItemRun {
     }
 
     pub(crate) fn into_items(self) -> Items {
-        Items { jobs: self.jobs, block: self.block }
+        let block = match self.form {
+            Form::Strings => self.block,
+            Form::Values => self.block.iter().map(methods::string_of).collect(),
+        };
+        Items { jobs: self.jobs, block }
     }
 }
 
@@ -171,11 +191,12 @@ impl List {
         self.runs.iter()
     }
 
-    pub(crate) fn append(&mut self, jobs: Option<JobRange>, block: Block) {
-        let run = ItemRun { start: self.end, jobs, block };
+    pub(crate) fn append(&mut self, jobs: Option<JobRange>, form: Form, block: Block) {
+        let run = ItemRun { start: self.end, jobs, form, block };
         self.end = run.end();
         self.count_in(&run);
         self.runs.push_back(run);
+        self.join_end();
     }
 
     /// Takes items from the front: what [`range`](Self::range) finds there.
@@ -295,7 +316,7 @@ mod tests {
     fn list_of(appends: &[&[&str]]) -> List {
         let mut list = List::new(Name::new("l").unwrap(), Durability::Memory);
         for strings in appends {
-            list.append(None, strings.iter().collect());
+            list.append(None, Form::Strings, strings.iter().collect());
         }
         list
     }
@@ -337,13 +358,23 @@ mod tests {
     }
 
     #[test]
+    fn items_appended_one_by_one_become_few_runs() {
+        let mut list = list_of(&[]);
+        let names: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
+        names.iter().for_each(|name| list.append(None, Form::Strings, Block::one(name.clone())));
+        list.check();
+        assert!(list.runs.len() < 10_000 / 256 + 9, "{} runs", list.runs.len());
+        assert_eq!(shown(&list), (0..).zip(names).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_range_starts_at_its_index_and_a_negative_one_counts_from_the_end() {
         let mut list = list_of(&[&["a", "b"], &["c", "d"]]);
         list.take_front(1, usize::MAX);
         assert_eq!(list.index(-2), 2);
         assert_eq!(list.index(-9), 0);
         let found = list.range(list.index(-3), 2, usize::MAX);
-        assert_eq!(found.iter().map(|run| run.start).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(found.iter().map(|run| (run.start, run.end())).collect::<Vec<_>>(), [(1, 3)]);
     }
 
     #[test]
@@ -360,7 +391,9 @@ mod tests {
         list.take_front(1, usize::MAX);
         list.put_back(first);
         assert_eq!(list.stretches(), [(0, 1), (2, 2)]);
-        assert_eq!(list.take_front(9, usize::MAX).len(), 1);
-        assert_eq!(list.take_front(9, usize::MAX).len(), 2);
+        for expected in [0..1, 2..4] {
+            let taken = list.take_front(9, usize::MAX);
+            assert_eq!((taken[0].start..taken[0].end(), taken.len()), (expected, 1));
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ganger_shared::{
     Durability, JobRange, Name, Rejection, Request, RequestId, Response, SessionId, Time,
 };
+use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::backlog::Backlog;
@@ -15,8 +16,10 @@ use crate::command::Command;
 use crate::config::{Available, Config};
 use crate::event::Event;
 use crate::finished::FinishedJobs;
+use crate::holding::Holdings;
 use crate::list::{List, ListKey};
 use crate::memory::Memory;
+use crate::object::{Object, ObjectKey};
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey, Size};
 use crate::room::Room;
@@ -38,6 +41,9 @@ pub struct Machine {
     pub(crate) queue_names: BTreeMap<Name, QueueKey>,
     pub(crate) lists: Vec<List>,
     pub(crate) list_names: BTreeMap<Name, ListKey>,
+    pub(crate) objects: Slab<Object>,
+    pub(crate) object_names: BTreeMap<Name, ObjectKey>,
+    pub(crate) holdings: Holdings,
     pub(crate) runs: Runs,
     pub(crate) leases: BTreeMap<ganger_shared::LeaseId, RunKey>,
     pub(crate) next_lease: u64,
@@ -70,6 +76,9 @@ impl Machine {
             queue_names: BTreeMap::new(),
             lists: Vec::new(),
             list_names: BTreeMap::new(),
+            objects: Slab::new(),
+            object_names: BTreeMap::new(),
+            holdings: Holdings::default(),
             runs: Runs::default(),
             leases: BTreeMap::new(),
             next_lease: start.as_millis() << LEASES_PER_MS_BITS,
@@ -196,6 +205,27 @@ impl Machine {
                 reject(session, request, result, out);
             }
             Request::Close => self.close(session, out),
+            Request::Use { request, object, typeid, schema, args, durability } => {
+                let wanted =
+                    crate::objects::Use { request, object, typeid, schema, args, durability };
+                let result = self.use_object(session, wanted, out);
+                reject(session, request, result, out);
+            }
+            Request::Call { request, object, typeid, method, seq, answered, by, wait_ms, args } => {
+                let call = crate::objects::Call {
+                    request,
+                    object,
+                    typeid,
+                    method,
+                    seq,
+                    answered,
+                    by,
+                    wait_ms,
+                    args,
+                };
+                let result = self.call(session, call, out);
+                reject(session, request, result, out);
+            }
         }
     }
 
@@ -208,6 +238,8 @@ impl Machine {
                 Timer::Silence(session) => self.check_silence(session, out),
                 Timer::Forget(session) => self.happen(Event::Left { session }, out),
                 Timer::Pop(list, turn) => self.pop_timed_out(list, turn, out),
+                Timer::Pass(object) => self.object_passes(object, out),
+                Timer::Call(object, turn) => self.call_timed_out(object, turn, out),
             }
         }
     }
@@ -223,15 +255,23 @@ impl Machine {
             }
             out.journal.push(event.clone());
         }
+        let ended = match &event {
+            Event::Ended { jobs, .. } => self.holding_leases(*jobs),
+            _ => Vec::new(),
+        };
         self.apply(event, out);
+        for (session, first, end) in ended {
+            self.free_leases(session, first, end, out);
+        }
     }
 
     /// Has the name of the session journaled that `event` is the first to name: after a restart people
     /// want to know whose jobs run, also if the client does not come back to say it again.
-    fn keep_name(&mut self, event: &Event, out: &mut Output) {
+    pub(crate) fn keep_name(&mut self, event: &Event, out: &mut Output) {
         let session = match event {
             Event::Submitted { jobs, .. } => jobs.first.session,
             Event::Granted { session, .. } | Event::Appended { session, .. } => *session,
+            Event::Called(called) => called.session,
             Event::QueueSet { .. }
             | Event::QueuePaused { .. }
             | Event::ListMade { .. }
@@ -244,6 +284,10 @@ impl Machine {
             | Event::Removed { .. }
             | Event::SessionNamed { .. }
             | Event::Left { .. }
+            | Event::ObjectMade { .. }
+            | Event::Freed { .. }
+            | Event::Passed { .. }
+            | Event::ObjectRemoved { .. }
             | Event::Stated(_) => return,
         };
         if let Some(found) = self.sessions.get_mut(&session)
@@ -264,6 +308,10 @@ impl Machine {
         let list = |name: &Name| {
             let key = self.list_names.get(name);
             key.map_or(Durability::Memory, |key| self.lists[key.0].durability)
+        };
+        let object = |name: &Name| {
+            let subject = self.subject(name);
+            subject.map_or(Durability::Memory, |subject| self.subject_durability(subject))
         };
         let jobs = |jobs: &JobRange| {
             let run = self.runs.find(jobs.first);
@@ -292,6 +340,11 @@ impl Machine {
                 Some(session) if session.is_kept => self.strongest_promise(),
                 Some(_) | None => Durability::Memory,
             },
+            Event::ObjectMade { durability, .. } => *durability,
+            Event::Called(called) => object(&called.object),
+            Event::Freed { object: name, .. }
+            | Event::Passed { object: name, .. }
+            | Event::ObjectRemoved { object: name } => object(name),
             Event::Stated(_) => Durability::Memory,
         }
     }

@@ -1,18 +1,21 @@
 //! What operators ask and change. Not on the path of jobs.
 
 use ganger_shared::admin::{
-    AdminAnswer, AdminVerb, DeadWhich, JobInfo, JobState, ListInfo, QueueInfo, QueueSettings,
-    SessionInfo, Status,
+    AdminAnswer, AdminVerb, DeadWhich, HolderInfo, JobInfo, JobState, ListInfo, ObjectDetails,
+    ObjectInfo, QueueInfo, QueueSettings, SessionInfo, Status, WaiterInfo,
 };
 use ganger_shared::limits::DEAD_ON_MAX;
 use ganger_shared::{
-    Durability, Ending, JobId, JobRange, Name, Rejection, RequestId, Response, SessionId, Time,
+    By, Durability, Ending, JobId, JobRange, LeaseRange, Name, Rejection, RequestId, Response,
+    SessionId, Time,
 };
 
 use crate::event::{Event, Verdict};
 use crate::finished::Finished;
 use crate::list::{List, ListKey};
 use crate::machine::Machine;
+use crate::object::{ObjectKey, Owner};
+use crate::objects::typeid_name;
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey};
 use crate::run::{Phase, Run, RunKey};
@@ -21,6 +24,9 @@ use crate::submit::not_found;
 
 /// Bytes of a payload that are shown: 1 KiB, a screenful.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
+
+/// Calls that wait for one object in one answer: 1,000.
+const WAITERS_SHOWN_MAX: usize = 1_000;
 
 /// Jobs in one answer: 10,000, which keeps it far below the frame limit.
 const JOBS_SHOWN_MAX: u32 = 10_000;
@@ -114,6 +120,22 @@ impl Machine {
                     self.happen(event, out);
                 }
                 AdminAnswer::Done { count }
+            }
+            AdminVerb::ObjectList => {
+                let keys = self.object_names.values();
+                AdminAnswer::Objects(keys.map(|&key| self.object_info(key)).collect())
+            }
+            AdminVerb::ObjectShow { object } => {
+                let found = self.object_names.get(&object);
+                let key = *found.ok_or_else(|| not_found("object", &object))?;
+                AdminAnswer::Object(Box::new(self.object_details(key)))
+            }
+            AdminVerb::ObjectRemove { object } => {
+                let found = self.object_names.get(&object);
+                let key = *found.ok_or_else(|| not_found("object", &object))?;
+                promise = self.objects[key.0].durability;
+                self.remove_object(key, out);
+                AdminAnswer::Done { count: 1 }
             }
             AdminVerb::SessionList => {
                 let all = self.sessions.iter();
@@ -294,6 +316,58 @@ impl Machine {
             nacked: queue.totals.nacked,
             crashed: queue.totals.crashed,
         }
+    }
+
+    fn object_info(&self, key: ObjectKey) -> ObjectInfo {
+        let object = &self.objects[key.0];
+        let extent = object.kind.extent();
+        ObjectInfo {
+            name: object.name.clone(),
+            typeid: typeid_name(object.kind.typeid()),
+            durability: object.durability,
+            revision: object.revision,
+            items: extent.items,
+            bytes: extent.bytes,
+            holders: object.kind.holds().len() as u64,
+            waiting: object.waiters.len() as u64,
+        }
+    }
+
+    fn object_details(&self, key: ObjectKey) -> ObjectDetails {
+        let object = &self.objects[key.0];
+        let name = |session| {
+            let found = self.sessions.get(&session);
+            found.map_or_else(String::new, |session: &Session| session.name.clone())
+        };
+        let holders = object.kind.holds().into_iter().map(|hold| HolderInfo {
+            token: hold.token,
+            count: hold.count,
+            session: hold.owner.session,
+            name: name(hold.owner.session),
+            by: hold.owner.by,
+            job: self.job_under(hold.owner),
+            since: hold.since,
+        });
+        let waiters = object.waiters.iter().take(WAITERS_SHOWN_MAX).map(|(_, waiter)| WaiterInfo {
+            method: waiter.method.to_owned(),
+            session: waiter.session,
+            name: name(waiter.session),
+            by: waiter.by,
+            since: waiter.since,
+            until: waiter.until.unwrap_or(Time::NEVER),
+        });
+        let (holders, waiters) = (holders.collect(), waiters.collect());
+        ObjectDetails { info: self.object_info(key), holders, waiters }
+    }
+
+    /// The job that runs under an owner's lease.
+    fn job_under(&self, owner: Owner) -> Option<JobId> {
+        let By::Lease(lease) = owner.by else { return None };
+        let held = self.held_within(owner.session, LeaseRange::one(lease));
+        let (key, part) = held.first()?;
+        let run = &self.runs[*key];
+        let offset = u32::try_from(part.first.0 - run.leases()?.first.0).ok()?;
+        Some(run.jobs.part(offset, 1).first)
     }
 
     fn list_info(&self, list: &List) -> ListInfo {

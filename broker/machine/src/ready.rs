@@ -181,7 +181,7 @@ impl Ready {
         let heads: BTreeMap<Place, RunKey> = open.filter_map(Lane::first).collect();
         assert_eq!(self.heads, heads, "heads of the lanes that are not shut");
         let shut = self.lanes.values().filter(|lane| lane.is_shut);
-        assert_eq!(self.held_back, shut.map(|lane| lane.jobs).sum(), "jobs held back");
+        assert_eq!(self.held_back, shut.map(|lane| lane.jobs).sum::<u64>(), "jobs held back");
         let empty = self.lanes.values().filter(|lane| lane.runs.is_empty());
         assert!(empty.clone().all(|lane| lane.jobs == 0 && !lane.is_shut), "empty lanes");
         assert!(empty.count() <= 1, "lanes without runs");

@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ganger_shared::key::KeyId;
 use ganger_shared::{LeaseId, LeaseRange, SubscriptionId, Time};
 
+use crate::answers::Answers;
 use crate::list::{ItemRun, ListKey};
 use crate::numbers::Numbers;
+use crate::object::ObjectKey;
+
 use crate::queue::QueueKey;
 
 /// Ranges of settled leases that are remembered of a session: 4,096, about 100 KB. Leases of one
@@ -48,6 +51,10 @@ pub(crate) struct Session {
     pub(crate) follows: BTreeMap<SubscriptionId, ListKey>,
     /// The turns of its pops that wait, by list and receipt.
     pub(crate) pops: BTreeMap<(ListKey, u64), u64>,
+    /// Its calls on objects that wait, by turn, with their numbers.
+    pub(crate) object_calls: BTreeMap<(ObjectKey, u64), Option<u64>>,
+    /// What it was answered and may not know of.
+    pub(crate) answers: Answers,
     /// Where submits of it may be waiting for room.
     pub(crate) parked: BTreeSet<QueueKey>,
     /// Items it has popped and not confirmed, by list and receipt.
@@ -121,6 +128,8 @@ impl Session {
             subscriptions: BTreeMap::new(),
             follows: BTreeMap::new(),
             pops: BTreeMap::new(),
+            object_calls: BTreeMap::new(),
+            answers: Answers::default(),
             parked: BTreeSet::new(),
             popped: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -149,9 +158,9 @@ impl Session {
         found.credit.saturating_sub(self.leased.get(&subscription).copied().unwrap_or(0))
     }
 
-    /// Its subscriptions, follows and waiting pops.
+    /// Its subscriptions, follows, waiting pops and calls on objects that wait.
     pub(crate) fn calls(&self) -> usize {
-        self.subscriptions.len() + self.follows.len() + self.pops.len()
+        self.subscriptions.len() + self.follows.len() + self.pops.len() + self.object_calls.len()
     }
 
     /// Whether it has a subscription or follow of this number.

@@ -77,7 +77,7 @@ impl Machine {
     }
 
     /// Those of `leases` that the session holds, run by run and in order.
-    fn held_within(
+    pub(crate) fn held_within(
         &self,
         session: SessionId,
         leases: LeaseRange,

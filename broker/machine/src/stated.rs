@@ -5,7 +5,8 @@
 //! events are made by [`Machine::restate`] and taken by [`Replay`](crate::Replay).
 //!
 //! ```text
-//!   Begins ─▶ Queue… ─▶ List… ─▶ Session… ─▶ Jobs… ─▶ Items… ─▶ Ended… ─▶ Complete
+//!   Begins ─▶ Queue… ─▶ List… ─▶ Session… ─▶ Jobs… ─▶ Items, Values… ─▶ Object, Part… ─▶ Answered…
+//!          ─▶ Ended… ─▶ Complete
 //! ```
 //!
 //! They follow each other in the journal with no other event between. A restatement without its
@@ -15,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::{
@@ -23,13 +25,17 @@ use ganger_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::answers::Answer;
 use crate::backlog::Load;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
-use crate::list::{ItemRun, ListKey};
+use crate::list::{Form, ItemRun, ListKey};
 use crate::machine::Machine;
+use crate::object;
+use crate::objects::typeid_name;
 use crate::output::Output;
 use crate::payloads::Payloads;
+use crate::promise::is_kept;
 use crate::queue::QueueKey;
 use crate::run::{Lease, Phase, Run, RunKey};
 use crate::seq::Seq;
@@ -115,6 +121,42 @@ pub enum Stated {
     },
     /// That was all.
     Complete,
+    /// Items of a list that are encoded values. The rules of Items hold.
+    Values {
+        /// The list.
+        list: Name,
+        /// Index of the first.
+        start: u64,
+        /// They.
+        values: Block,
+    },
+    /// A shared object, of which parts follow.
+    Object {
+        /// Its name.
+        object: Name,
+        /// Its type.
+        typeid: Name,
+        /// What an answer about it promises.
+        durability: Durability,
+        /// How often it was changed.
+        revision: u64,
+    },
+    /// A part of the latest object, in its type's encoding.
+    Part {
+        /// The object.
+        object: Name,
+        /// It.
+        part: Bytes,
+    },
+    /// An answer that a session may ask for again.
+    Answered {
+        /// The session.
+        session: SessionId,
+        /// The number of the first call.
+        seq: u64,
+        /// What the calls came to.
+        answer: Answer,
+    },
 }
 
 /// Jobs of one queue that have fared alike.
@@ -217,7 +259,14 @@ impl Stated {
     fn size_bytes(&self) -> usize {
         // Names, numbers and options.
         let payloads = match self {
-            Self::Begins { .. } | Self::Queue { .. } | Self::List { .. } | Self::Complete => 0,
+            Self::Begins { .. }
+            | Self::Queue { .. }
+            | Self::List { .. }
+            | Self::Object { .. }
+            | Self::Complete => 0,
+            Self::Values { values, .. } => values.size_bytes(),
+            Self::Part { part, .. } => part.len(),
+            Self::Answered { answer, .. } => answer.results.size_bytes(),
             Self::Session { settled, .. } => settled.len() * 8,
             // The caller knows their payloads, which may be unloaded.
             Self::Jobs(_) => 0,
@@ -268,9 +317,14 @@ impl Machine {
         let payloads: u64 = self.kept_queues().map(|key| self.queues[key.0].bytes).sum();
         let items: u64 = self.kept_lists().map(|key| self.lists[key.0].bytes()).sum();
         let parts = self.queues.len() + self.lists.len() + self.sessions.len() + self.runs.len();
+        let parts = parts + self.objects.len();
+        // What an entry of an object has beside key and value is smaller than 32 bytes.
+        let objects = self.objects.iter().map(|(_, object)| object.kind.extent());
+        let objects: u64 = objects.map(|extent| extent.bytes + extent.items * 32).sum();
+        let answers: u64 = self.sessions.values().map(|session| session.answers.bytes()).sum();
         let sizes = self.kept_jobs().saturating_mul(4);
         let finished = self.finished.bytes() as u64;
-        payloads + items + sizes + finished + parts as u64 * PART_OVERHEAD_BYTES
+        payloads + items + sizes + finished + objects + answers + parts as u64 * PART_OVERHEAD_BYTES
     }
 
     fn state_small(&self, mut tell: impl FnMut(Stated)) {
@@ -299,10 +353,15 @@ impl Machine {
             let mut items: Vec<ItemRun> = popped.remove(&key).unwrap_or_default();
             items.extend(list.runs().cloned());
             items.sort_by_key(|run| run.start);
-            for ItemRun { start, jobs, block } in items {
-                tell(Stated::Items { list: list.name.clone(), start, jobs, items: block });
+            for ItemRun { start, jobs, form, block } in items {
+                let list = list.name.clone();
+                tell(match form {
+                    Form::Strings => Stated::Items { list, start, jobs, items: block },
+                    Form::Values => Stated::Values { list, start, values: block },
+                });
             }
         }
+        self.state_objects(&mut tell);
         for finished in self.finished.iter().filter(|found| self.keeps_queue(found.queue)) {
             tell(Stated::Ended {
                 jobs: finished.jobs,
@@ -313,6 +372,26 @@ impl Machine {
             });
         }
         tell(Stated::Complete);
+    }
+
+    fn state_objects(&self, tell: &mut impl FnMut(Stated)) {
+        let kept = self.object_names.values().map(|key| &self.objects[key.0]);
+        for object in kept.filter(|object| is_kept(object.durability)) {
+            tell(Stated::Object {
+                object: object.name.clone(),
+                typeid: typeid_name(object.kind.typeid()),
+                durability: object.durability,
+                revision: object.revision,
+            });
+            object.kind.parts(&mut |part| {
+                tell(Stated::Part { object: object.name.clone(), part });
+            });
+        }
+        for (&session, found) in self.sessions.iter().filter(|(_, session)| session.is_kept) {
+            for (&seq, answer) in &found.answers.kept {
+                tell(Stated::Answered { session, seq, answer: answer.clone() });
+            }
+        }
     }
 
     fn keeps_queue(&self, key: QueueKey) -> bool {
@@ -430,7 +509,28 @@ impl Machine {
             Stated::Items { list, start, jobs, items } => {
                 if let Some(&list) = self.list_names.get(&list) {
                     self.bytes += items.size_bytes() as u64;
-                    self.lists[list.0].put_back(ItemRun { start, jobs, block: items });
+                    let form = Form::Strings;
+                    self.lists[list.0].put_back(ItemRun { start, jobs, form, block: items });
+                }
+            }
+            Stated::Values { list, start, values } => {
+                if let Some(&list) = self.list_names.get(&list) {
+                    self.bytes += values.size_bytes() as u64;
+                    let run = ItemRun { start, jobs: None, form: Form::Values, block: values };
+                    self.lists[list.0].put_back(run);
+                }
+            }
+            Stated::Object { object, typeid, durability, revision } => {
+                if let Some(kind) = object::blank(&typeid) {
+                    let key = self.add_object(&object, durability, kind);
+                    self.objects[key.0].revision = revision;
+                }
+            }
+            Stated::Part { object, part } => self.take_part(&object, &part),
+            Stated::Answered { session, seq, answer } => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    self.bytes += answer.results.size_bytes() as u64;
+                    session.answers.kept.insert(seq, answer);
                 }
             }
             Stated::Ended { jobs, queue, ending, submitted, counts } => {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ganger_shared::{SessionId, Time};
 
 use crate::list::ListKey;
+use crate::object::ObjectKey;
 use crate::run::RunKey;
 
 /// One reason to wake up.
@@ -21,6 +22,10 @@ pub(crate) enum Timer {
     Silence(SessionId),
     /// A session without a connection is forgotten.
     Forget(SessionId),
+    /// Something in an object ends by itself.
+    Pass(ObjectKey),
+    /// A call on an object that waits, known by its turn, is answered as one whose time is up.
+    Call(ObjectKey, u64),
     /// A Pop that waits for items, known by its turn, is answered with none.
     Pop(ListKey, u64),
 }

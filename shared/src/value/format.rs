@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         &self.bytes[start..self.at]
     }
 
-    const fn left(&self) -> usize {
+    pub(super) const fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 

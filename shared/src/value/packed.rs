@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::format::{FALSE, NONE, Piece, Reader, TRUE};
+use super::format::{FALSE, NONE, Piece, Reader, TRUE, put_integer};
 use super::{Value, ValueError, canonical, check};
 use crate::id::ObjectId;
 
@@ -75,6 +75,50 @@ impl Packed {
         let mut bytes = Vec::new();
         piece.put(&mut bytes);
         Self::trusted(bytes)
+    }
+
+    /// The list of these values.
+    ///
+    /// # Errors
+    /// [`ValueError::TooDeep`] if they are nested as deep as values may be.
+    pub fn list(values: &[Self]) -> Result<Self, ValueError> {
+        Self::around(Piece::List(values.len()), values)
+    }
+
+    /// The tuple of these values.
+    ///
+    /// # Errors
+    /// As [`Packed::list`].
+    pub fn tuple(values: &[Self]) -> Result<Self, ValueError> {
+        Self::around(Piece::Tuple(values.len()), values)
+    }
+
+    fn around(piece: Piece<'_>, values: &[Self]) -> Result<Self, ValueError> {
+        let size: usize = values.iter().map(|value| value.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(size + 11); // a tag and a count
+        piece.put(&mut bytes);
+        values.iter().for_each(|value| bytes.extend_from_slice(&value.bytes));
+        check::size_of_first(&bytes)?;
+        Ok(Self::trusted(bytes))
+    }
+
+    /// The items of a list, tuple or set, sharing the buffer; `None` for anything else.
+    #[must_use]
+    pub fn items(&self) -> Option<Vec<Self>> {
+        let mut reader = Reader::new(&self.bytes);
+        let (Piece::List(count) | Piece::Tuple(count) | Piece::Set(count)) = reader.checked_piece()
+        else {
+            return None;
+        };
+        let mut rest = self.bytes.slice(self.bytes.len() - reader.left()..);
+        let item = |_| Self::first_of(&mut rest).expect("what is inside a value is well formed");
+        Some((0..count).map(item).collect())
+    }
+
+    /// The same value in a buffer of its own, which keeps nothing else in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes) }
     }
 
     /// The value. Byte strings in it share the buffer.
@@ -168,6 +212,25 @@ impl From<bool> for Packed {
 impl From<i64> for Packed {
     fn from(number: i64) -> Self {
         Self::of(Piece::Int(number))
+    }
+}
+
+impl From<u64> for Packed {
+    fn from(number: u64) -> Self {
+        match i64::try_from(number) {
+            Ok(number) => Self::from(number),
+            Err(_) => {
+                let mut bytes = Vec::new();
+                put_integer(&number.into(), &mut bytes);
+                Self::trusted(bytes)
+            }
+        }
+    }
+}
+
+impl From<&[u8]> for Packed {
+    fn from(bytes: &[u8]) -> Self {
+        Self::of(Piece::Bytes(bytes))
     }
 }
 
@@ -271,7 +334,7 @@ mod tests {
     #[test]
     fn usual_keys_are_the_value_itself_and_not_a_copy() {
         let pair = Value::Tuple(vec!["a".into(), 7.into(), 0.5.into(), u128::MAX.into()]);
-        for packed in [Packed::from("a"), 7.into(), Packed::none(), pair.pack().unwrap()] {
+        for packed in [Packed::from("a"), 7_i64.into(), Packed::none(), pair.pack().unwrap()] {
             assert!(matches!(packed.canonical(), Cow::Borrowed(_)));
             assert_eq!(packed.key().unwrap().as_bytes().as_ptr(), packed.as_bytes().as_ptr());
         }

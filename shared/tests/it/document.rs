@@ -5,7 +5,8 @@ use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, JobState, Pause};
 use ganger_shared::handshake::Handshake;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    DeathReason, Durability, Ending, Outcome, Rejection, Request, Response, ResultsTo,
+    By, CallError, DeathReason, Durability, Ending, Outcome, Rejection, Request, Response,
+    ResultsTo,
 };
 
 use crate::golden::lines;
@@ -47,6 +48,8 @@ fn tables_name_every_variant_under_its_number() {
     check::<AdminVerb>(&document, "AdminVerb");
     check::<AdminAnswer>(&document, "AdminAnswer");
     check::<JobState>(&document, "JobState");
+    check::<By>(&document, "By");
+    check::<CallError>(&document, "CallError");
 }
 
 #[test]
@@ -80,4 +83,37 @@ fn worked_examples_are_the_golden_bytes() {
         examples += 1;
     }
     assert!(examples >= 4, "{examples} examples");
+}
+
+/// The part of docs/objects.md that lists every type and method.
+fn object_types() -> String {
+    let mut text = String::new();
+    for found in ganger_shared::object::types::TYPES {
+        let ganger_shared::ObjectType { typeid, about, made_with, methods } = found;
+        let made_with = if made_with.is_empty() { "nothing" } else { made_with };
+        text += &format!("\n### {typeid}\n\n");
+        text +=
+            &format!("{}{}. Made with: {made_with}.\n\n", about[..1].to_uppercase(), &about[1..]);
+        text += "| method | arguments | returns | cost |\n| --- | --- | --- | --- |\n";
+        for method in *methods {
+            let waits =
+                if method.takes == ganger_shared::object::Takes::Time { ", may wait" } else { "" };
+            let ganger_shared::object::Method { name, args, returns, cost, .. } = method;
+            text += &format!("| `{name}` | {args} | {returns}{waits} | {cost} |\n");
+        }
+    }
+    text
+}
+
+#[test]
+fn objects_page_lists_every_type_and_method() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/objects.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (before, found) = page.split_once("\n## Types\n").unwrap();
+    let expected = object_types();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && found != expected {
+        std::fs::write(path, format!("{before}\n## Types\n{expected}")).unwrap();
+        return;
+    }
+    assert_eq!(found, expected, "write it with UPDATE_GOLDEN=1");
 }

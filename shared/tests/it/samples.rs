@@ -5,9 +5,10 @@
 //! further variant does not compile until it is listed, and once listed it fails the golden test
 //! until it has a sample.
 
+use bytes::Bytes;
 use ganger_shared::admin::{
-    AdminAnswer, AdminVerb, DeadWhich, JobInfo, JobState, ListInfo, Pause, QueueInfo,
-    QueueSettings, SessionInfo, Status,
+    AdminAnswer, AdminVerb, DeadWhich, HolderInfo, JobInfo, JobState, ListInfo, ObjectDetails,
+    ObjectInfo, Pause, QueueInfo, QueueSettings, SessionInfo, Status, WaiterInfo,
 };
 use ganger_shared::handshake::{BrokerChallenge, ClientHello, Handshake};
 use ganger_shared::key::Key;
@@ -41,16 +42,20 @@ macro_rules! variants {
 variants! {
     Handshake: Hello Challenge Proof Welcome Refused;
     Request: Open Heartbeat Submit Subscribe Credit Unsubscribe Settle Progress Wait Append Pop
-        Confirm Range Follow Cancel Admin Close;
+        Confirm Range Follow Cancel Admin Close Use Call;
     Response: Opened Heartbeat Accepted Rejected Assign Unsubscribed Settled CancelRun Fenced
-        Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed;
+        Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed Using Returned;
     Outcome: Ack Nack Dead Release Crash;
     Ending: Acked Dead Cancelled Unknown;
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
-        NotYours Durability Invalid Conflict StorageFull;
+        NotYours Durability Invalid Conflict StorageFull WrongType NoType NoMethod Schema LeaseLost;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
-        JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet;
-    AdminAnswer: Done Status Queues Queue Jobs Lists Sessions;
+        JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet ObjectList ObjectShow
+        ObjectRemove;
+    AdminAnswer: Done Status Queues Queue Jobs Lists Sessions Objects Object;
+    By: Session Holder Lease;
+    CallError: Index Key Absent Type Value Empty Full Revision NotHeld StaleToken Deadlock Broken
+        ShutDown Removed Poisoned User;
     JobState: Ready Delayed Leased Dead Acked Cancelled;
     DeathReason: Handler RetriesUsedUp CrashesUsedUp Policy TimeToLive Deadline;
     ResultsTo: QueueList List Nowhere;
@@ -209,6 +214,31 @@ pub(crate) fn requests() -> Vec<Sample<Request>> {
         add(&detail, Request::Admin { request, verb });
     }
     add("", Request::Close);
+    let used = |object, durability, args| Request::Use {
+        request,
+        object,
+        typeid: name("semaphore/1"),
+        schema: None,
+        args,
+        durability,
+    };
+    add("", used(Some(name("slots")), None, Bytes::from_static(&[3, 4])));
+    add("unnamed", used(None, Some(Durability::Memory), Bytes::new()));
+    for by in [By::Session, By::Holder(3), By::Lease(LeaseId(7))] {
+        let (read, detail) = (by == By::Session, by.name());
+        let call = Request::Call {
+            request,
+            object: name("seen"),
+            typeid: (!read).then(|| name("set/1")),
+            method: if read { "contains" } else { "add" }.into(),
+            seq: (!read).then_some(300),
+            answered: 298,
+            by,
+            wait_ms: 0,
+            args: values(),
+        };
+        add(detail, call);
+    }
     samples
 }
 
@@ -229,6 +259,9 @@ fn verbs() -> Vec<Sample<AdminVerb>> {
     add(AdminVerb::ListList);
     add(AdminVerb::ListPurge { list: name("log") });
     add(AdminVerb::SessionList);
+    add(AdminVerb::ObjectList);
+    add(AdminVerb::ObjectShow { object: name("seen") });
+    add(AdminVerb::ObjectRemove { object: name("seen") });
     for pause in [Pause::Delivery, Pause::DeliveryAndSubmits] {
         let reason = "provider down".to_owned();
         let detail = format!("QueuePause.{}", pause.name());
@@ -308,6 +341,17 @@ pub(crate) fn responses() -> Vec<Sample<Response>> {
     }
     let refused = Rejection::NotFound { what: "queue".into(), name: QUEUE.into() };
     add("", Response::NotSubscribed { subscription, rejection: refused });
+    for is_new in [true, false] {
+        let (object, durability) = (name("seen"), Durability::Strict);
+        let detail = if is_new { "new" } else { "" };
+        add(detail, Response::Using { request, object, durability, is_new });
+    }
+    add("", Response::Returned { request, results: values(), errors: vec![] });
+    for error in call_errors() {
+        let detail = error.name();
+        let errors = vec![(1, error)];
+        add(detail, Response::Returned { request, results: Block::empties(2), errors });
+    }
     add("", Response::Goodbye { reason: "stopping".into(), come_back: true });
     samples
 }
@@ -330,7 +374,33 @@ fn endings() -> Vec<Sample<Ending>> {
     samples
 }
 
-fn rejections() -> [Rejection; 14] {
+/// Encoded values: 7 and `hi`.
+fn values() -> Block {
+    [&[3, 14][..], &[6, 2, b'h', b'i']].iter().collect()
+}
+
+fn call_errors() -> Vec<CallError> {
+    vec![
+        CallError::Index { index: -7, length: 3 },
+        CallError::Key { key: "\"k\"".into() },
+        CallError::Absent { value: "[1]".into() },
+        CallError::Type("a list is wanted".into()),
+        CallError::Value("a slice with step 0".into()),
+        CallError::Empty,
+        CallError::Full { used: 10, limit: 10, unit: "items".into() },
+        CallError::Revision { wanted: 3, revision: 4 },
+        CallError::NotHeld("nobody holds it".into()),
+        CallError::StaleToken { token: 8, latest: 9 },
+        CallError::Deadlock("a is held by session 1".into()),
+        CallError::Broken,
+        CallError::ShutDown,
+        CallError::Removed,
+        CallError::Poisoned("index out of bounds".into()),
+        CallError::User { message: "sold out".into(), value: Packed::from("SoldOut") },
+    ]
+}
+
+fn rejections() -> [Rejection; 19] {
     let queue = name(QUEUE);
     [
         Rejection::QueueFull { queue: queue.clone(), used: 99, limit: 100, unit: "jobs".into() },
@@ -347,6 +417,19 @@ fn rejections() -> [Rejection; 14] {
         Rejection::Durability { durability: Durability::Strict, reason: "no journal".into() },
         Rejection::Invalid("a submit without jobs".into()),
         Rejection::Conflict("subscription 1 is in use".into()),
+        Rejection::WrongType { name: name("seen"), is: name("set/1"), wanted: name("dict/1") },
+        Rejection::NoType { typeid: name("map/1"), types: vec!["dict/1".into()] },
+        Rejection::NoMethod {
+            typeid: name("set/1"),
+            method: "append".into(),
+            methods: vec!["add".into(), "pop".into()],
+        },
+        Rejection::Schema {
+            typeid: name("inventory/1"),
+            client: "0011aabb".into(),
+            broker: "ccdd2233".into(),
+        },
+        Rejection::LeaseLost { lease: LeaseId(7) },
     ]
 }
 
@@ -390,6 +473,27 @@ fn answers() -> Vec<Sample<AdminAnswer>> {
             leases: 2,
             subscriptions: 1,
         }]),
+        AdminAnswer::Objects(vec![object_info()]),
+        AdminAnswer::Object(Box::new(ObjectDetails {
+            info: object_info(),
+            holders: vec![HolderInfo {
+                token: 9,
+                count: 1,
+                session: SESSION,
+                name: "worker host-1 4711".into(),
+                by: By::Lease(LeaseId(7)),
+                job: Some(job(42)),
+                since: AT,
+            }],
+            waiters: vec![WaiterInfo {
+                method: "acquire".into(),
+                session: SESSION,
+                name: "ganger host-2 12".into(),
+                by: By::Session,
+                since: AT,
+                until: AT.plus_millis(5_000),
+            }],
+        })),
     ]
     .map(|answer| (answer.name().to_owned(), answer))
     .into();
@@ -428,6 +532,19 @@ fn answers() -> Vec<Sample<AdminAnswer>> {
         samples.push((detail, AdminAnswer::Jobs(vec![info])));
     }
     samples
+}
+
+fn object_info() -> ObjectInfo {
+    ObjectInfo {
+        name: name("slot"),
+        typeid: name("lock/1"),
+        durability: Durability::Strict,
+        revision: 5,
+        items: 1,
+        bytes: 48,
+        holders: 1,
+        waiting: 1,
+    }
 }
 
 fn queue_info(paused: Option<Pause>) -> QueueInfo {

@@ -23,6 +23,8 @@ impl Session {
             | Response::Length { request, .. }
             | Response::Items { request, .. }
             | Response::Cancelled { request, .. }
+            | Response::Using { request, .. }
+            | Response::Returned { request, .. }
             | Response::Admin { request, .. } => self.answered(request, response),
             Response::Finished { request, jobs, ending } => {
                 let call = self.lock().take(request);

@@ -9,14 +9,18 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use ganger_machine::Event;
+use ganger_machine::answers::Answer;
 use ganger_machine::event::{Fault, StopCause, Verdict};
+use ganger_machine::object::Stage;
+use ganger_machine::objects::Called;
 use ganger_machine::stated::{Jobs, Numbers, Standing, Stated, Totals};
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::{
-    Block, DeathReason, Durability, Ending, Failure, JobId, JobOptions, JobRange, LeaseId,
-    LeaseRange, Name, ResultsTo, SessionId, SubscriptionId, Time,
+    Block, By, CallError, DeathReason, Durability, Ending, Failure, JobId, JobOptions, JobRange,
+    LeaseId, LeaseRange, Name, ResultsTo, SessionId, SubscriptionId, Time,
 };
 
 const AT: Time = Time::from_millis(1_700_000_000_000);
@@ -44,6 +48,11 @@ fn event_name(event: &Event) -> String {
         Event::SessionNamed { .. } => "SessionNamed".to_owned(),
         Event::Left { .. } => "Left".to_owned(),
         Event::Stated(stated) => format!("Stated.{}", stated_name(stated)),
+        Event::ObjectMade { .. } => "ObjectMade".to_owned(),
+        Event::Called(called) => format!("Called.{:?}.{:?}", called.stage, called.by),
+        Event::Freed { .. } => "Freed".to_owned(),
+        Event::Passed { .. } => "Passed".to_owned(),
+        Event::ObjectRemoved { .. } => "ObjectRemoved".to_owned(),
     }
 }
 
@@ -75,6 +84,10 @@ fn stated_name(stated: &Stated) -> String {
         Stated::Items { .. } => "Items".to_owned(),
         Stated::Ended { .. } => "Ended".to_owned(),
         Stated::Complete => "Complete".to_owned(),
+        Stated::Values { .. } => "Values".to_owned(),
+        Stated::Object { .. } => "Object".to_owned(),
+        Stated::Part { .. } => "Part".to_owned(),
+        Stated::Answered { .. } => "Answered".to_owned(),
     }
 }
 
@@ -190,6 +203,22 @@ fn stated() -> Vec<Stated> {
             counts: (1, 0, 0),
         },
         Stated::Complete,
+        Stated::Values { list: name("all"), start: 10, values: arguments() },
+        Stated::Object {
+            object: name("seen"),
+            typeid: name("set/1"),
+            durability: Durability::Strict,
+            revision: 3,
+        },
+        Stated::Part { object: name("seen"), part: Bytes::from_static(&[1, 0]) },
+        Stated::Answered {
+            session: SESSION,
+            seq: 9,
+            answer: Answer {
+                results: Block::empties(2),
+                errors: vec![(1, CallError::Index { index: -7, length: 3 })],
+            },
+        },
     ]
 }
 
@@ -240,7 +269,47 @@ fn samples() -> Vec<Event> {
         Event::Left { session: SESSION },
     ]);
     samples.extend(stated().into_iter().map(Event::Stated));
+    samples.extend(objects());
     samples
+}
+
+/// Encoded values: 7 and `hi`.
+fn arguments() -> Block {
+    [&[3, 14][..], &[6, 2, b'h', b'i']].iter().collect()
+}
+
+fn objects() -> Vec<Event> {
+    let called = |stage, by| {
+        Event::Called(Box::new(Called {
+            at: AT,
+            key: KEY,
+            session: SESSION,
+            by,
+            object: name("seen"),
+            method: "add".to_owned(),
+            seq: Some(9),
+            answered: 8,
+            stage,
+            first_token: 1 << 60,
+            args: arguments(),
+        }))
+    };
+    let object = || name("seen");
+    vec![
+        Event::ObjectMade {
+            at: AT,
+            object: object(),
+            typeid: name("set/1"),
+            durability: Durability::Strict,
+            args: Bytes::from_static(&[8, 0]),
+        },
+        called(Stage::Made, By::Session),
+        called(Stage::Told, By::Holder(3)),
+        called(Stage::TimedOut, By::Lease(LeaseId(500))),
+        Event::Freed { object: object(), session: SESSION, by: By::Lease(LeaseId(500)) },
+        Event::Passed { at: AT, object: object() },
+        Event::ObjectRemoved { object: object() },
+    ]
 }
 
 fn hex(event: &Event) -> String {
@@ -282,12 +351,12 @@ fn every_variant_of_an_event_is_pinned() {
         samples().iter().filter_map(bytes).collect()
     };
     let events = numbers(&|event| Some(postcard::to_stdvec(event).unwrap()[0]));
-    assert_eq!(events, (0..=15).collect(), "events");
+    assert_eq!(events, (0..=20).collect(), "events");
     let stated = numbers(&|event| match event {
         Event::Stated(stated) => Some(postcard::to_stdvec(stated).unwrap()[0]),
         _ => None,
     });
-    assert_eq!(stated, (0..=7).collect(), "parts of a restatement");
+    assert_eq!(stated, (0..=11).collect(), "parts of a restatement");
     let verdicts = numbers(&|event| match event {
         Event::Ended { verdict, .. } => Some(postcard::to_stdvec(verdict).unwrap()[0]),
         _ => None,

@@ -20,6 +20,8 @@
 //!   load (the journal gives the payloads that were asked for)
 //!   restate (the journal is what the machine says of itself, and nothing before)
 //! ```
+//!
+//! and those of [`objects`](super::objects).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use ganger_shared::{
     Outcome, Priority, Request, RequestId, ResultsTo, SessionId, Settlement, SubscriptionId, Time,
 };
 
+use super::objects;
 use super::show::{self, Names};
 use crate::journal::Journal;
 
@@ -48,13 +51,15 @@ pub(super) struct World {
     now: Time,
     names: Names,
     requests: BTreeMap<SessionId, u64>,
+    /// The next number of a call on an object.
+    pub(super) calls: BTreeMap<SessionId, u64>,
     journal: Journal,
     /// Payloads that the machine waits for.
     loads: Vec<Load>,
     journal_shown: usize,
 }
 
-type Problem = String;
+pub(super) type Problem = String;
 
 impl Default for World {
     fn default() -> Self {
@@ -68,6 +73,7 @@ impl Default for World {
                 sessions: BTreeMap::new(),
             },
             requests: BTreeMap::new(),
+            calls: BTreeMap::new(),
             journal: Journal::default(),
             loads: Vec::new(),
             journal_shown: 0,
@@ -76,9 +82,9 @@ impl Default for World {
 }
 
 /// The words of a command: those in order, those with a name, and the text in quotes.
-struct Words<'a> {
-    ordered: std::vec::IntoIter<&'a str>,
-    named: BTreeMap<&'a str, &'a str>,
+pub(super) struct Words<'a> {
+    pub(super) ordered: std::vec::IntoIter<&'a str>,
+    pub(super) named: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Words<'a> {
@@ -101,7 +107,7 @@ impl<'a> Words<'a> {
         Self { ordered: ordered.into_iter(), named }
     }
 
-    fn next(&mut self, what: &str) -> Result<&'a str, Problem> {
+    pub(super) fn next(&mut self, what: &str) -> Result<&'a str, Problem> {
         self.ordered.next().ok_or_else(|| format!("{what} is missing"))
     }
 
@@ -110,13 +116,17 @@ impl<'a> Words<'a> {
         word.parse().map_err(|_| format!("{what} {word:?}"))
     }
 
-    fn option<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, Problem> {
+    pub(super) fn option<T: std::str::FromStr>(
+        &mut self,
+        name: &str,
+        default: T,
+    ) -> Result<T, Problem> {
         self.named
             .remove(name)
             .map_or(Ok(default), |value| value.parse().map_err(|_| format!("{name} {value:?}")))
     }
 
-    fn millis(&mut self, name: &str) -> Result<Option<u64>, Problem> {
+    pub(super) fn millis(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         self.named.remove(name).map(millis).transpose()
     }
 
@@ -152,7 +162,7 @@ fn millis(text: &str) -> Result<u64, Problem> {
     }
 }
 
-fn name(text: &str) -> Result<Name, Problem> {
+pub(super) fn name(text: &str) -> Result<Name, Problem> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
@@ -162,7 +172,7 @@ fn counted(text: &str) -> Result<(&str, u32), Problem> {
     Ok((what, count.parse().map_err(|_| format!("count {count:?}"))?))
 }
 
-fn durability(text: &str) -> Result<Durability, Problem> {
+pub(super) fn durability(text: &str) -> Result<Durability, Problem> {
     match text {
         "memory" => Ok(Durability::Memory),
         "relaxed" => Ok(Durability::Relaxed),
@@ -306,7 +316,7 @@ impl World {
         Ok(JobRange { first: JobId { session: self.session(session), seq }, count })
     }
 
-    fn leases(&self, text: &str) -> Result<LeaseRange, Problem> {
+    pub(super) fn leases(&self, text: &str) -> Result<LeaseRange, Problem> {
         let (lease, count) = counted(text)?;
         let number = lease.strip_prefix("lease#").and_then(|number| number.parse::<u64>().ok());
         let number = number.ok_or_else(|| format!("lease {lease:?}"))?;
@@ -397,6 +407,8 @@ impl World {
             "close" => Request::Close,
             "reopen" => Request::Open { session, held: Vec::new(), name: String::new() },
             "submit" => self.submit(session, &mut words)?,
+            "use" => self.use_object(session, &mut words)?,
+            "call" => self.call(session, &mut words)?,
             "subscribe" => Request::Subscribe {
                 subscription,
                 queue: name(words.next("a queue")?)?,
@@ -478,7 +490,7 @@ impl World {
         Ok(settlements)
     }
 
-    fn next_request(&mut self, session: SessionId) -> RequestId {
+    pub(super) fn next_request(&mut self, session: SessionId) -> RequestId {
         let number = self.requests.entry(session).or_default();
         *number += 1;
         RequestId(*number)
@@ -571,7 +583,7 @@ impl World {
                 durability: words.named.remove("durability").map(durability).transpose()?,
             },
             "purge-list" => AdminVerb::ListPurge { list: name(words.next("a list")?)? },
-            _ => return Ok(None),
+            _ => return objects::admin_verb(verb, words),
         }))
     }
 

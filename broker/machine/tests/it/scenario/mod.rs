@@ -5,6 +5,7 @@
 //! [`commands`], one a line; every one is followed by [`Machine::check`].
 
 mod commands;
+mod objects;
 mod show;
 
 use std::fmt::Write as _;

@@ -32,7 +32,7 @@ impl Names {
         format!("t+{}", span(time.as_millis() - self.start.as_millis()))
     }
 
-    fn lease(&self, lease: LeaseId) -> String {
+    pub(super) fn lease(&self, lease: LeaseId) -> String {
         format!("lease#{}", lease.0.wrapping_sub(self.first_lease) + 1)
     }
 
@@ -117,6 +117,12 @@ impl Names {
             Response::Finished { request, jobs, ending } => {
                 format!("#{} finished {}: {}", request.0, self.jobs(*jobs), self.ending(ending))
             }
+            Response::Using { request, object, durability: _, is_new } => {
+                format!("#{} {}", request.0, self.using(object, *is_new))
+            }
+            Response::Returned { request, results, errors } => {
+                format!("#{} {}", request.0, self.returned(results, errors))
+            }
             Response::Length { request, length } => format!("#{} length {length}", request.0),
             Response::Items { request, start, length, items } => {
                 let items = self.items(*start, items);
@@ -171,6 +177,10 @@ impl Names {
                 lines("jobs", jobs.iter().map(|job| self.job_info(job)).collect())
             }
             AdminAnswer::Lists(lists) => lines("lists", lists.iter().map(list).collect()),
+            AdminAnswer::Objects(objects) => {
+                lines("objects", objects.iter().map(|object| self.object(object)).collect())
+            }
+            AdminAnswer::Object(details) => self.object_details(details),
             AdminAnswer::Sessions(sessions) => lines(
                 "sessions",
                 sessions.iter().map(|session| self.session_info(session)).collect(),
@@ -344,6 +354,11 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::ListSet { .. } => "ListSet",
         Event::SessionNamed { .. } => "SessionNamed",
         Event::Left { .. } => "Left",
+        Event::ObjectMade { .. } => "ObjectMade",
+        Event::Called(_) => "Called",
+        Event::Freed { .. } => "Freed",
+        Event::Passed { .. } => "Passed",
+        Event::ObjectRemoved { .. } => "ObjectRemoved",
         Event::Stated(stated) => match stated {
             Stated::Begins { .. } => "Begins",
             Stated::Queue { .. } => "Queue",
@@ -353,6 +368,10 @@ pub(super) fn event(event: &Event) -> &'static str {
             Stated::Items { .. } => "Items",
             Stated::Ended { .. } => "Ended",
             Stated::Complete => "Complete",
+            Stated::Values { .. } => "Values",
+            Stated::Object { .. } => "Object",
+            Stated::Part { .. } => "Part",
+            Stated::Answered { .. } => "Answered",
         },
     }
 }

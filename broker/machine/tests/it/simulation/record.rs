@@ -82,6 +82,11 @@ impl Record {
             | Event::QueuePaused { .. }
             | Event::SessionNamed { .. }
             | Event::Left { .. }
+            | Event::ObjectMade { .. }
+            | Event::Called(_)
+            | Event::Freed { .. }
+            | Event::Passed { .. }
+            | Event::ObjectRemoved { .. }
             | Event::Stated(_) => {}
             Event::ListMade { list, .. } | Event::ListSet { list, .. } => {
                 self.lists.entry(list.clone()).or_default();

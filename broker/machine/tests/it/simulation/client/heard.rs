@@ -150,6 +150,8 @@ impl Client {
             Response::Heartbeat
             | Response::Unsubscribed { .. }
             | Response::NotSubscribed { .. }
+            | Response::Using { .. }
+            | Response::Returned { .. }
             | Response::Admin { .. }
             | Response::Goodbye { .. } => {}
         }

@@ -1,0 +1,323 @@
+//! `list/1`: what can be called on a list by position and by value.
+
+use core::cmp::Ordering;
+
+use bytes::Bytes;
+use ganger_shared::{Block, CallError, Packed, Value};
+
+use super::{Form, ItemRun, List};
+use crate::object::{Args, Callable, Cx, Extent, Reply, no_method, reply_list, shown};
+
+pub(crate) const TYPEID: &str = "list/1";
+
+/// Most items that one call may turn or sort: 1,000,000, about a second in which nobody else is served.
+const ORDERED_MAX: u64 = 1_000_000;
+
+/// An item as a byte string.
+pub(super) fn string_of(value: Bytes) -> Bytes {
+    let value = Packed::new(value).expect("runs of values have nothing else").unpack();
+    match value {
+        Value::Bytes(bytes) => bytes,
+        other => other.to_json().into(),
+    }
+}
+
+/// An item as a value.
+fn value_of(run: &ItemRun, item: Bytes) -> Packed {
+    match run.form {
+        Form::Values => Packed::new(item).expect("runs of values have nothing else"),
+        Form::Strings => {
+            let text = core::str::from_utf8(&item).ok();
+            let value = text.and_then(|text| Value::from_json(text).ok());
+            let value = value.unwrap_or(Value::Bytes(item));
+            value.pack().unwrap_or_else(|_| Packed::none())
+        }
+    }
+}
+
+fn block_of<'a>(values: impl IntoIterator<Item = &'a Packed>) -> Block {
+    values.into_iter().map(|value| &value.as_bytes()[..]).collect()
+}
+
+impl List {
+    fn value_at(&self, position: u64) -> Option<Packed> {
+        let (run, place) = self.run_at(position)?;
+        Some(value_of(run, run.block.get(place)))
+    }
+
+    /// The values at the positions `from .. to`, in order.
+    fn values(&self, from: u64, to: u64) -> impl Iterator<Item = Packed> {
+        let first = self.index_at(from);
+        let at = self.runs.partition_point(|run| run.end() <= first);
+        let runs = self.runs.range(at..).flat_map(move |run| {
+            let skip = usize::try_from(first.saturating_sub(run.start)).unwrap_or(usize::MAX);
+            run.block.iter().skip(skip).map(move |item| value_of(run, item))
+        });
+        runs.take(usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX))
+    }
+
+    /// The position of the first item between `from` and `to` that equals `value`.
+    fn find(&self, value: &Packed, from: u64, to: u64) -> Option<u64> {
+        let wanted = value.canonical();
+        let found = self.values(from, to).position(|item| item.canonical() == wanted)?;
+        Some(from + found as u64)
+    }
+
+    fn judge(&self, values: &[Packed], cx: &Cx<'_>) -> Result<(), CallError> {
+        let bytes = values.iter().map(|value| value.as_bytes().len() as u64).sum();
+        let more = Extent { items: values.len() as u64, bytes };
+        cx.limits.judge(Extent { items: self.held(), bytes: self.bytes() }, more)
+    }
+
+    fn add(&mut self, values: &[Packed], cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        self.judge(values, cx)?;
+        if !values.is_empty() {
+            self.append(None, Form::Values, block_of(values));
+            cx.changed = true;
+        }
+        Ok(Reply::Value(Packed::from(self.length())))
+    }
+
+    fn replace(
+        &mut self,
+        from: u64,
+        to: u64,
+        values: &[Packed],
+        cx: &mut Cx<'_>,
+    ) -> Result<Reply, CallError> {
+        self.judge(values, cx)?;
+        self.splice(from, to, block_of(values));
+        cx.changed = from < to || !values.is_empty();
+        Ok(Reply::None)
+    }
+
+    fn slice(&self, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
+        let length = position(self.length());
+        let (start, stop, step) = (args.some()?, args.some()?, args.int_or(1)?);
+        args.end()?;
+        if step == 0 {
+            return Err(CallError::Value("a slice with step 0".to_owned()));
+        }
+        let (start, stop) = bounds(start, stop, step, length)?;
+        let mut bytes = 0;
+        let mut items = Vec::new();
+        let mut take = |item: Packed| {
+            bytes += item.as_bytes().len();
+            cx.limits.judge_answer(bytes)?;
+            items.push(item);
+            Ok(())
+        };
+        if step == 1 {
+            let (start, stop) = (start.unsigned_abs(), stop.max(start).unsigned_abs());
+            self.values(start, stop).try_for_each(take)?;
+        } else {
+            let mut at = start;
+            while if step > 0 { at < stop } else { at > stop } {
+                self.value_at(at.unsigned_abs()).map_or(Ok(()), &mut take)?;
+                at = at.saturating_add(step);
+            }
+        }
+        reply_list(&items)
+    }
+
+    /// All items, to be put into another order.
+    fn to_order(&self) -> Result<Vec<Packed>, CallError> {
+        let length = self.length();
+        if length > ORDERED_MAX {
+            return Err(CallError::Value(format!(
+                "{length} items are more than the {ORDERED_MAX} that one call may order"
+            )));
+        }
+        Ok(self.values(0, length).collect())
+    }
+
+    fn sort(&mut self, is_descending: bool, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        let items = self.to_order()?;
+        let mut items: Vec<(Value, Packed)> =
+            items.into_iter().map(|item| (item.unpack(), item)).collect();
+        let mut clash = None;
+        items.sort_by(|(a, _), (b, _)| {
+            let ordering = order(a, b, &mut clash);
+            if is_descending { ordering.reverse() } else { ordering }
+        });
+        if let Some((a, b)) = clash {
+            return Err(CallError::Type(format!("{a} and {b} have no order")));
+        }
+        let sorted = block_of(items.iter().map(|(_, item)| item));
+        self.splice(0, self.length(), sorted);
+        cx.changed = true;
+        Ok(Reply::None)
+    }
+}
+
+impl Callable for List {
+    fn call(&mut self, method: &str, mut args: Args, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        let length = position(self.length());
+        match method {
+            "get" => {
+                let at = args.index(length)?;
+                args.end()?;
+                Ok(self.value_at(at as u64).map_or(Reply::None, Reply::Value))
+            }
+            "slice" => self.slice(args, cx),
+            "len" => {
+                args.end()?;
+                Ok(Reply::Value(Packed::from(self.length())))
+            }
+            "index" => {
+                let value = args.value()?;
+                let (start, stop) = (args.place_or(0, length)?, args.place_or(length, length)?);
+                args.end()?;
+                let found = self.find(&value, start as u64, stop as u64);
+                found.map(Packed::from).map(Reply::Value).ok_or_else(|| absent(&value))
+            }
+            "count" => {
+                let value = args.value()?;
+                args.end()?;
+                let wanted = value.canonical();
+                let all = self.values(0, self.length());
+                let count = all.filter(|item| item.canonical() == wanted).count();
+                Ok(Reply::Value(Packed::from(count as u64)))
+            }
+            "contains" => {
+                let value = args.value()?;
+                args.end()?;
+                let found = self.find(&value, 0, self.length());
+                Ok(Reply::Value(Packed::from(found.is_some())))
+            }
+            "append" => {
+                let value = args.value()?;
+                args.end()?;
+                self.add(&[value], cx)
+            }
+            "extend" => {
+                let values = args.items()?;
+                args.end()?;
+                self.add(&values, cx)
+            }
+            "insert" => {
+                let (at, value) = (args.place(length)? as u64, args.value()?);
+                args.end()?;
+                self.replace(at, at, &[value], cx)
+            }
+            "set" => {
+                let (at, value) = (args.index(length)? as u64, args.value()?);
+                args.end()?;
+                self.replace(at, at + 1, &[value], cx)
+            }
+            "set_slice" => {
+                let (start, stop) = (args.place(length)?, args.place(length)?);
+                let values = args.items()?;
+                args.end()?;
+                self.replace(start as u64, stop.max(start) as u64, &values, cx)
+            }
+            "pop" => {
+                let at =
+                    if length == 0 { Err(CallError::Empty) } else { args.index_or(-1, length) }?;
+                args.end()?;
+                let item = self.value_at(at as u64).ok_or(CallError::Empty)?;
+                self.replace(at as u64, at as u64 + 1, &[], cx)?;
+                Ok(Reply::Value(item))
+            }
+            "delete" => {
+                let at = args.index(length)? as u64;
+                args.end()?;
+                self.replace(at, at + 1, &[], cx)
+            }
+            "delete_slice" => {
+                let (start, stop) = (args.place_or(0, length)?, args.place_or(length, length)?);
+                args.end()?;
+                self.replace(start as u64, stop.max(start) as u64, &[], cx)
+            }
+            "remove" => {
+                let value = args.value()?;
+                args.end()?;
+                let at = self.find(&value, 0, self.length()).ok_or_else(|| absent(&value))?;
+                self.replace(at, at + 1, &[], cx)
+            }
+            "trim" => {
+                let keep = args.count()?;
+                args.end()?;
+                let gone = self.length().saturating_sub(keep);
+                self.replace(0, gone, &[], cx)?;
+                Ok(Reply::Value(Packed::from(gone)))
+            }
+            "clear" => {
+                args.end()?;
+                self.replace(0, self.length(), &[], cx)
+            }
+            "reverse" => {
+                args.end()?;
+                let mut items = self.to_order()?;
+                items.reverse();
+                self.splice(0, self.length(), block_of(&items));
+                cx.changed = items.len() > 1;
+                Ok(Reply::None)
+            }
+            "sort" => {
+                let is_descending = args.some()?.is_some_and(|flag| flag == Packed::from(true));
+                args.end()?;
+                self.sort(is_descending, cx)
+            }
+            _ => Err(no_method(TYPEID, method)),
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { items: self.length(), bytes: self.bytes() }
+    }
+}
+
+/// A position as the arguments count it.
+fn position(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+fn absent(value: &Packed) -> CallError {
+    CallError::Absent { value: shown(&value.unpack()) }
+}
+
+/// The ends of a slice as Python takes them: with a negative step from the end to the start.
+fn bounds(
+    start: Option<Packed>,
+    stop: Option<Packed>,
+    step: i64,
+    length: usize,
+) -> Result<(i64, i64), CallError> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
+    let place = |given: Option<Packed>, default: i64| {
+        let Some(place) = given.map(|given| crate::object::int_of(&given)).transpose()? else {
+            return Ok(default);
+        };
+        let place = if place < 0 { place.saturating_add(length) } else { place };
+        Ok(place.clamp(lowest, highest))
+    };
+    let (first, last) = if step > 0 { (lowest, highest) } else { (highest, lowest) };
+    Ok((place(start, first)?, place(stop, last)?))
+}
+
+/// An order of all values: that of [`Value::compare`] where it has one. `clash` gets the first two
+/// values for which it has none; they are put into some order that is always the same, for a sort needs
+/// one.
+fn order(a: &Value, b: &Value, clash: &mut Option<(String, String)>) -> Ordering {
+    match (a, b) {
+        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
+            let differs = a.iter().zip(b).map(|(a, b)| order(a, b, clash)).find(|o| o.is_ne());
+            differs.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        _ => a.compare(b).unwrap_or_else(|| {
+            clash.get_or_insert_with(|| (shown(a), shown(b)));
+            class(a).cmp(class(b)).then_with(|| a.to_json().cmp(&b.to_json()))
+        }),
+    }
+}
+
+/// Values of one class are ordered among themselves, or not at all.
+const fn class(value: &Value) -> &'static str {
+    match value {
+        Value::Float(float) if float.is_nan() => "nan",
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => "number",
+        other => other.kind(),
+    }
+}

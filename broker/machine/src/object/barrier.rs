@@ -1,0 +1,94 @@
+//! `barrier/1`: lets callers go on once a number of them have come.
+//!
+//! Those who wait are no part of its state: a broker that is started anew has nobody waiting, and the
+//! clients that come back wait again.
+
+use bytes::Bytes;
+use ganger_shared::{CallError, Packed};
+
+use super::{Args, Callable, Cx, Extent, Kind, Lane, Reply, Stage, no_method, part_of, part_to};
+
+pub(super) const TYPEID: &str = "barrier/1";
+
+#[derive(Debug, Default)]
+pub(crate) struct Barrier {
+    parties: u64,
+    is_broken: bool,
+    /// How many of those who wait are to be let go, the first one first.
+    passing: u64,
+}
+
+impl Barrier {
+    pub(super) fn make(mut args: Args) -> Result<Self, CallError> {
+        let parties = args.count()?;
+        args.end()?;
+        if parties == 0 {
+            return Err(CallError::Value("a barrier of no parties".to_owned()));
+        }
+        Ok(Self { parties, ..Self::default() })
+    }
+
+    fn wait(&mut self, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        match cx.stage {
+            Stage::Made if self.is_broken => Err(CallError::Broken),
+            Stage::Made if cx.waiting + 1 < self.parties => Ok(Reply::Wait(Lane::Word)),
+            Stage::Made => {
+                (self.passing, cx.told) = (cx.waiting, cx.waiting);
+                Ok(Reply::Value(Packed::from(self.parties - 1)))
+            }
+            Stage::Told if self.passing > 0 => {
+                let index = self.parties - 1 - self.passing;
+                self.passing -= 1;
+                Ok(Reply::Value(Packed::from(index)))
+            }
+            // They were sent away.
+            Stage::Told => Err(CallError::Broken),
+            Stage::TimedOut => {
+                cx.told = cx.waiting;
+                cx.changed = !self.is_broken;
+                self.is_broken = true;
+                Err(CallError::Broken)
+            }
+        }
+    }
+}
+
+impl Callable for Barrier {
+    fn call(&mut self, method: &str, args: Args, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        args.end()?;
+        match method {
+            "wait" => self.wait(cx),
+            "reset" | "abort" => {
+                let is_broken = method == "abort";
+                cx.changed = self.is_broken != is_broken;
+                self.is_broken = is_broken;
+                cx.told = cx.waiting;
+                Ok(Reply::None)
+            }
+            "parties" => Ok(Reply::Value(Packed::from(self.parties))),
+            "waiting" => Ok(Reply::Value(Packed::from(cx.waiting))),
+            "is_broken" => Ok(Reply::Value(Packed::from(self.is_broken))),
+            _ => Err(no_method(TYPEID, method)),
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { items: 1, bytes: size_of::<Self>() as u64 }
+    }
+}
+
+impl Kind for Barrier {
+    fn typeid(&self) -> &'static str {
+        TYPEID
+    }
+
+    fn parts(&self, tell: &mut dyn FnMut(Bytes)) {
+        tell(part_of(&(self.parties, self.is_broken)));
+    }
+
+    fn take(&mut self, part: &[u8]) {
+        if let Some((parties, is_broken)) = part_to(part) {
+            (self.parties, self.is_broken) = (parties, is_broken);
+        }
+    }
+}

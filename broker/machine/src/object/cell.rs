@@ -1,0 +1,91 @@
+//! `value/1`: one value and how often it was set.
+
+use bytes::Bytes;
+use ganger_shared::{CallError, Packed};
+
+use super::{Args, Callable, Cx, Extent, Kind, Reply, no_method, part_of, part_to, reply_tuple};
+
+pub(super) const TYPEID: &str = "value/1";
+
+#[derive(Debug)]
+pub(crate) struct Cell {
+    value: Packed,
+    revision: u64,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self { value: Packed::none(), revision: 0 }
+    }
+}
+
+impl Cell {
+    pub(super) fn make(mut args: Args, cx: &Cx<'_>) -> Result<Self, CallError> {
+        let value = args.given()?.unwrap_or_else(Packed::none);
+        args.end()?;
+        cx.limits.judge(Extent::default(), extent(&value))?;
+        Ok(Self { value: value.detached(), revision: 0 })
+    }
+
+    fn set(&mut self, value: Packed, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        cx.limits.judge(Extent::default(), extent(&value))?;
+        self.value = value.detached();
+        self.revision += 1;
+        cx.changed = true;
+        Ok(Reply::Value(Packed::from(self.revision)))
+    }
+}
+
+fn extent(value: &Packed) -> Extent {
+    Extent { items: 1, bytes: value.as_bytes().len() as u64 }
+}
+
+impl Callable for Cell {
+    fn call(&mut self, method: &str, mut args: Args, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        match method {
+            "get" => {
+                args.end()?;
+                Ok(Reply::Value(self.value.clone()))
+            }
+            "entry" => {
+                args.end()?;
+                let revision = Packed::from(self.revision);
+                reply_tuple(&[self.value.clone(), revision])
+            }
+            "set" => {
+                let value = args.value()?;
+                args.end()?;
+                self.set(value, cx)
+            }
+            "compare_and_set" => {
+                let (wanted, value) = (args.count()?, args.value()?);
+                args.end()?;
+                if wanted != self.revision {
+                    return Err(CallError::Revision { wanted, revision: self.revision });
+                }
+                self.set(value, cx)
+            }
+            _ => Err(no_method(TYPEID, method)),
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        extent(&self.value)
+    }
+}
+
+impl Kind for Cell {
+    fn typeid(&self) -> &'static str {
+        TYPEID
+    }
+
+    fn parts(&self, tell: &mut dyn FnMut(Bytes)) {
+        tell(part_of(&(self.revision, &self.value)));
+    }
+
+    fn take(&mut self, part: &[u8]) {
+        if let Some((revision, value)) = part_to(part) {
+            (self.revision, self.value) = (revision, value);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! `dict/1`: values by key, in the order in which the keys came.
+//!
+//! An entry whose time is up is not there any more, also before its memory is taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ganger_shared::value::Key;
+use ganger_shared::{CallError, Packed, Time, Value};
+use serde::{Deserialize, Serialize};
+
+use super::args::{pack, shown, tuple, wanted};
+use super::counter::sum;
+use super::{
+    Args, Callable, Cx, Extent, Kind, PART_BYTES, Reply, int_of, no_method, part_of, part_to,
+    reply_list, reply_tuple,
+};
+
+pub(super) const TYPEID: &str = "dict/1";
+
+/// One key and its value; its form in the journal too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    key: Packed,
+    value: Packed,
+    /// The number of the change that set it.
+    revision: u64,
+    expires: Option<Time>,
+}
+
+impl Entry {
+    fn bytes(&self) -> u64 {
+        (self.key.as_bytes().len() + self.value.as_bytes().len()) as u64
+    }
+
+    fn is_there(&self, now: Time) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Dict {
+    places: BTreeMap<Key, u64>,
+    /// By place: the order in which the keys came.
+    entries: BTreeMap<u64, Entry>,
+    /// Places by the time at which their entries end.
+    ends: BTreeSet<(Time, u64)>,
+    next_place: u64,
+    /// How often an entry was set.
+    revision: u64,
+    bytes: u64,
+}
+
+/// What of an entry is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Key,
+    Value,
+    Both,
+}
+
+impl Dict {
+    pub(super) fn make(args: Args) -> Result<Self, CallError> {
+        args.end()?;
+        Ok(Self::default())
+    }
+
+    fn find(&self, key: &Packed, now: Time) -> Result<Option<&Entry>, CallError> {
+        let found = self.places.get(&key_of(key)?).and_then(|place| self.entries.get(place));
+        Ok(found.filter(|entry| entry.is_there(now)))
+    }
+
+    fn len(&self, now: Time) -> u64 {
+        let over = self.ends.range(..=(now, u64::MAX)).count();
+        (self.entries.len() - over) as u64
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let place = self.places.remove(key)?;
+        let entry = self.entries.remove(&place)?;
+        self.bytes -= entry.bytes();
+        if let Some(at) = entry.expires {
+            self.ends.remove(&(at, place));
+        }
+        Some(entry)
+    }
+
+    fn insert(&mut self, key: Key, place: u64, entry: Entry) {
+        self.bytes += entry.bytes();
+        if let Some(at) = entry.expires {
+            self.ends.insert((at, place));
+        }
+        self.places.insert(key, place);
+        self.entries.insert(place, entry);
+    }
+
+    fn put(
+        &mut self,
+        key: Packed,
+        value: Packed,
+        expires: Option<Time>,
+        cx: &mut Cx<'_>,
+    ) -> Result<u64, CallError> {
+        let old_key = key_of(&key)?;
+        let old = self.places.get(&old_key).copied();
+        let old = old.and_then(|place| Some((place, self.entries.get(&place)?)));
+        let (key, value) = (key.detached(), value.detached());
+        let known = key_of(&key)?;
+        let mut entry = Entry { key, value, revision: self.revision + 1, expires };
+        let old_bytes = old.map_or(0, |(_, old)| old.bytes());
+        let extent = Extent { bytes: self.bytes - old_bytes, items: self.entries.len() as u64 };
+        let items = u64::from(old.is_none());
+        cx.limits.judge(extent, Extent { items, bytes: entry.bytes() })?;
+        // A key that is there keeps its place and its first spelling, as 1 does when 1.0 is set.
+        let place = match old {
+            Some((place, old)) if old.is_there(cx.now) => {
+                entry.key = old.key.clone();
+                place
+            }
+            Some(_) | None => {
+                self.next_place += 1;
+                self.next_place - 1
+            }
+        };
+        self.remove(&known);
+        self.insert(known, place, entry);
+        self.revision += 1;
+        cx.changed = true;
+        Ok(self.revision)
+    }
+
+    fn delete(&mut self, key: &Packed, cx: &mut Cx<'_>) -> Result<Option<Entry>, CallError> {
+        if self.find(key, cx.now)?.is_none() {
+            return Ok(None);
+        }
+        cx.changed = true;
+        Ok(self.remove(&key_of(key)?))
+    }
+
+    fn update(&mut self, map: &Packed, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        let Value::Map(pairs) = map.unpack() else { return Err(wanted("a map", &map.unpack())) };
+        let mut packed = Vec::with_capacity(pairs.len());
+        for (key, value) in &pairs {
+            packed.push((pack(key)?, pack(value)?));
+        }
+        let pairs = packed;
+        // All or nothing: what the worst case needs has to be there before the first is put.
+        let bytes =
+            pairs.iter().map(|(k, v)| k.as_bytes().len() + v.as_bytes().len()).sum::<usize>();
+        let mut new = 0;
+        for (key, _) in &pairs {
+            new += u64::from(!self.places.contains_key(&key_of(key)?));
+        }
+        cx.limits.judge(self.extent(), Extent { items: new, bytes: bytes as u64 })?;
+        for (key, value) in pairs {
+            self.put(key, value, None, cx)?;
+        }
+        Ok(Reply::None)
+    }
+
+    fn add(&mut self, key: Packed, by: i64, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        let found = self.find(&key, cx.now)?;
+        let expires = found.and_then(|entry| entry.expires);
+        let number = found.map_or(Ok(0), |entry| int_of(&entry.value))?;
+        let sum = Packed::from(sum(number, by)?);
+        self.put(key, sum.clone(), expires, cx)?;
+        Ok(Reply::Value(sum))
+    }
+
+    fn compare_and_set(&mut self, mut args: Args, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        let (key, wanted, value) = (args.value()?, args.count()?, args.value()?);
+        args.end()?;
+        let found = self.find(&key, cx.now)?;
+        let revision = found.map_or(0, |entry| entry.revision);
+        if wanted != revision {
+            return Err(CallError::Revision { wanted, revision });
+        }
+        let expires = found.and_then(|entry| entry.expires);
+        self.put(key, value, expires, cx).map(number)
+    }
+
+    /// `after = none, count = all`: entries in order.
+    fn list(&self, wanted: Wanted, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
+        let after = args.some()?;
+        let count = args.count_or(u64::MAX)?;
+        args.end()?;
+        let from = match &after {
+            None => 0,
+            Some(key) => 1 + self.places.get(&key_of(key)?).ok_or_else(|| missing(key))?,
+        };
+        let mut bytes = 0;
+        let mut listed = Vec::new();
+        for entry in self.entries.range(from..).map(|(_, entry)| entry) {
+            if listed.len() as u64 == count {
+                break;
+            }
+            if !entry.is_there(cx.now) {
+                continue;
+            }
+            let item = match wanted {
+                Wanted::Key => entry.key.clone(),
+                Wanted::Value => entry.value.clone(),
+                Wanted::Both => tuple(&[entry.key.clone(), entry.value.clone()])?,
+            };
+            bytes += item.as_bytes().len();
+            cx.limits.judge_answer(bytes)?;
+            listed.push(item);
+        }
+        reply_list(&listed)
+    }
+
+    /// What is set until then.
+    fn expiry(ttl_ms: Option<Packed>, cx: &Cx<'_>) -> Result<Option<Time>, CallError> {
+        let Some(ttl_ms) = ttl_ms else { return Ok(None) };
+        match int_of(&ttl_ms)? {
+            ms if ms > 0 => Ok(Some(cx.now.plus_millis(ms.unsigned_abs()))),
+            ms => Err(CallError::Value(format!("a time to live of {ms} ms"))),
+        }
+    }
+}
+
+fn key_of(key: &Packed) -> Result<Key, CallError> {
+    key.key().map_err(|error| CallError::Type(error.to_string()))
+}
+
+fn missing(key: &Packed) -> CallError {
+    CallError::Key { key: shown(&key.unpack()) }
+}
+
+fn number(revision: u64) -> Reply {
+    Reply::Value(Packed::from(revision))
+}
+
+fn flag(is_set: bool) -> Reply {
+    Reply::Value(Packed::from(is_set))
+}
+
+impl Callable for Dict {
+    fn call(&mut self, method: &str, mut args: Args, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
+        match method {
+            "get" => {
+                let key = args.value()?;
+                let default = args.given()?.unwrap_or_else(Packed::none);
+                args.end()?;
+                let found = self.find(&key, cx.now)?.map(|entry| entry.value.clone());
+                Ok(Reply::Value(found.unwrap_or(default)))
+            }
+            "at" => {
+                let key = args.value()?;
+                args.end()?;
+                let found = self.find(&key, cx.now)?.ok_or_else(|| missing(&key))?;
+                Ok(Reply::Value(found.value.clone()))
+            }
+            "entry" => {
+                let key = args.value()?;
+                args.end()?;
+                let Some(found) = self.find(&key, cx.now)? else { return Ok(Reply::None) };
+                let left = found.expires.map(|at| at.as_millis() - cx.now.as_millis());
+                let left = left.map_or_else(Packed::none, Packed::from);
+                let revision = Packed::from(found.revision);
+                reply_tuple(&[found.value.clone(), revision, left])
+            }
+            "contains" => {
+                let key = args.value()?;
+                args.end()?;
+                Ok(flag(self.find(&key, cx.now)?.is_some()))
+            }
+            "len" => {
+                args.end()?;
+                Ok(number(self.len(cx.now)))
+            }
+            "keys" => self.list(Wanted::Key, args, cx),
+            "values" => self.list(Wanted::Value, args, cx),
+            "items" => self.list(Wanted::Both, args, cx),
+            "set" => {
+                let (key, value, ttl_ms) = (args.value()?, args.value()?, args.some()?);
+                args.end()?;
+                let expires = Self::expiry(ttl_ms, cx)?;
+                self.put(key, value, expires, cx).map(number)
+            }
+            "set_default" => {
+                let key = args.value()?;
+                let value = args.given()?.unwrap_or_else(Packed::none);
+                args.end()?;
+                if let Some(found) = self.find(&key, cx.now)? {
+                    return Ok(Reply::Value(found.value.clone()));
+                }
+                self.put(key, value.clone(), None, cx)?;
+                Ok(Reply::Value(value))
+            }
+            "update" => {
+                let map = args.value()?;
+                args.end()?;
+                self.update(&map, cx)
+            }
+            "add" => {
+                let (key, by) = (args.value()?, args.int_or(1)?);
+                args.end()?;
+                self.add(key, by, cx)
+            }
+            "compare_and_set" => self.compare_and_set(args, cx),
+            "expire" => {
+                let (key, ttl_ms) = (args.value()?, args.some()?);
+                args.end()?;
+                let expires = Self::expiry(ttl_ms, cx)?;
+                let Some(found) = self.find(&key, cx.now)?.cloned() else { return Ok(flag(false)) };
+                let known = key_of(&key)?;
+                let place = self.places[&known];
+                self.remove(&known);
+                self.insert(known, place, Entry { expires, ..found });
+                cx.changed = true;
+                Ok(flag(true))
+            }
+            "delete" => {
+                let key = args.value()?;
+                args.end()?;
+                Ok(flag(self.delete(&key, cx)?.is_some()))
+            }
+            "pop" => {
+                let (key, default) = (args.value()?, args.given()?);
+                args.end()?;
+                let found = self.delete(&key, cx)?.map(|entry| entry.value);
+                found.or(default).map(Reply::Value).ok_or_else(|| missing(&key))
+            }
+            "pop_item" => {
+                args.end()?;
+                let there = |(_, entry): &(&u64, &Entry)| entry.is_there(cx.now);
+                let latest = self.entries.iter().rev().find(there);
+                let (_, entry) = latest.ok_or(CallError::Empty)?;
+                let key = entry.key.clone();
+                let entry = self.delete(&key, cx)?.ok_or(CallError::Empty)?;
+                reply_tuple(&[entry.key, entry.value])
+            }
+            "clear" => {
+                args.end()?;
+                cx.changed = !self.entries.is_empty();
+                let Self { next_place, revision, .. } = *self;
+                *self = Self { next_place, revision, ..Self::default() };
+                Ok(Reply::None)
+            }
+            _ => Err(no_method(TYPEID, method)),
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { items: self.entries.len() as u64, bytes: self.bytes }
+    }
+}
+
+impl Kind for Dict {
+    fn typeid(&self) -> &'static str {
+        TYPEID
+    }
+
+    fn parts(&self, tell: &mut dyn FnMut(Bytes)) {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for (place, entry) in &self.entries {
+            bytes += entry.bytes();
+            part.push((place, entry));
+            if bytes >= PART_BYTES as u64 {
+                tell(part_of(&(self.next_place, self.revision, &part)));
+                (part, bytes) = (Vec::new(), 0);
+            }
+        }
+        tell(part_of(&(self.next_place, self.revision, &part)));
+    }
+
+    fn take(&mut self, part: &[u8]) {
+        let Some((next_place, revision, part)) = part_to::<(_, _, Vec<(u64, Entry)>)>(part) else {
+            return;
+        };
+        (self.next_place, self.revision) = (next_place, revision);
+        for (place, entry) in part {
+            if let Ok(key) = entry.key.key() {
+                self.insert(key, place, entry);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.ends.first().map(|&(at, _)| at)
+    }
+
+    fn pass(&mut self, now: Time) {
+        while let Some(&(at, place)) = self.ends.first().filter(|(at, _)| *at <= now) {
+            match self.entries.get(&place).and_then(|entry| entry.key.key().ok()) {
+                Some(key) => drop(self.remove(&key)),
+                None => drop(self.ends.remove(&(at, place))),
+            }
+        }
+    }
+}

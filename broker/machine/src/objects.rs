@@ -1,0 +1,639 @@
+//! Calls on shared objects: judged, carried out, recorded and answered.
+//!
+//! Not what a method does, which is its type's, nor what happens to a call that has to wait, which is
+//! [`crate::waiting`]'s.
+//!
+//! ```text
+//!   Call ─▶ judged ─▶ carried out ─▶ changed something? ─▶ Event::Called, its answer kept ─▶ Returned
+//!                         │                                       for a repetition
+//!                         └─ has to wait ─▶ parked ─▶ carried out again when its turn comes
+//! ```
+//!
+//! The record of a call is the call itself: a replay carries it out again, with the time and the
+//! fencing tokens that it had, and so comes to the same answer. That is why an answer that was lost
+//! with a connection, or with the broker, can be given again.
+
+use bytes::Bytes;
+use ganger_shared::key::KeyId;
+use ganger_shared::object::types::{self, TYPES};
+use ganger_shared::object::{Method, Takes};
+use ganger_shared::{
+    Block, By, Durability, LeaseId, LeaseRange, Name, Rejection, RequestId, Response, SessionId,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::answers::{Answer, Results, answer};
+use crate::config::Creation;
+use crate::event::Event;
+use crate::list::ListKey;
+use crate::machine::Machine;
+use crate::numbers::Standing;
+use crate::object::{self, Args, Cx, Extent, Limits, Object, ObjectKey, Owner, Reply, Stage};
+use crate::output::Output;
+use crate::promise::is_kept;
+use crate::queue::Size;
+use crate::submit::not_found;
+use crate::timer::Timer;
+use crate::waiting::{Made, Waiters};
+
+/// Bytes of one answer: 16 MiB, a quarter of the largest frame.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Begins the names that the broker gives to objects without one.
+pub(crate) const UNNAMED: &str = "_/";
+
+/// The fields of a Call.
+pub(crate) struct Call {
+    pub(crate) request: RequestId,
+    pub(crate) object: Name,
+    pub(crate) typeid: Option<Name>,
+    pub(crate) method: String,
+    pub(crate) seq: Option<u64>,
+    pub(crate) answered: u64,
+    pub(crate) by: By,
+    pub(crate) wait_ms: u64,
+    pub(crate) args: Block,
+}
+
+/// The fields of a Use.
+pub(crate) struct Use {
+    pub(crate) request: RequestId,
+    pub(crate) object: Option<Name>,
+    pub(crate) typeid: Name,
+    pub(crate) schema: Option<[u8; 32]>,
+    pub(crate) args: Bytes,
+    pub(crate) durability: Option<Durability>,
+}
+
+/// What has methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Object(ObjectKey),
+    List(ListKey),
+}
+
+/// Calls of one method that were carried out, as a journal keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Called {
+    /// When.
+    pub at: ganger_shared::Time,
+    /// The key of the session.
+    pub key: KeyId,
+    /// Whose.
+    pub session: SessionId,
+    /// On whose behalf.
+    pub by: By,
+    /// The object.
+    pub object: Name,
+    /// The method.
+    pub method: String,
+    /// The number of the first call; none for one that is not answered yet.
+    pub seq: Option<u64>,
+    /// The answers to all calls below this number have come.
+    pub answered: u64,
+    /// How far a call that waits has come.
+    pub stage: Stage,
+    /// The first fencing token that it may have taken.
+    pub first_token: u64,
+    /// Their arguments.
+    pub args: Block,
+}
+
+/// What came of calls that were carried out.
+pub(crate) struct Carried {
+    pub(crate) answer: Answer,
+    /// Something has changed.
+    pub(crate) changed: bool,
+    /// The call, which was the only one, has to wait.
+    pub(crate) waits: Option<object::Lane>,
+    /// So many of those who wait for a word get it.
+    pub(crate) told: u64,
+}
+
+impl Machine {
+    /// Answers with the object of this name, which is made if there is none.
+    pub(crate) fn use_object(
+        &mut self,
+        session: SessionId,
+        wanted: Use,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let Use { request, object, typeid, schema, args, durability } = wanted;
+        judge_schema(&typeid, schema)?;
+        let found = object.as_ref().and_then(|name| self.subject(name));
+        let subject = match (found, &object) {
+            (Some(subject), Some(name)) => {
+                self.judge_type(name, subject, &typeid)?;
+                subject
+            }
+            _ => {
+                self.judge_new_object(object.as_ref())?;
+                self.make_object(object.clone(), &typeid, args, durability, out)?
+            }
+        };
+        let name = self.subject_name(subject).clone();
+        let durability = self.subject_durability(subject);
+        let using = Response::Using { request, object: name, durability, is_new: found.is_none() };
+        out.promise(session, durability, using);
+        Ok(())
+    }
+
+    /// What has this name and methods.
+    pub(crate) fn subject(&self, name: &Name) -> Option<Subject> {
+        let object = self.object_names.get(name).copied().map(Subject::Object);
+        object.or_else(|| self.list_names.get(name).copied().map(Subject::List))
+    }
+
+    pub(crate) fn subject_name(&self, subject: Subject) -> &Name {
+        match subject {
+            Subject::Object(key) => &self.objects[key.0].name,
+            Subject::List(key) => &self.lists[key.0].name,
+        }
+    }
+
+    pub(crate) fn subject_durability(&self, subject: Subject) -> Durability {
+        match subject {
+            Subject::Object(key) => self.objects[key.0].durability,
+            Subject::List(key) => self.lists[key.0].durability,
+        }
+    }
+
+    fn subject_typeid(&self, subject: Subject) -> &'static str {
+        match subject {
+            Subject::Object(key) => self.objects[key.0].kind.typeid(),
+            Subject::List(_) => crate::list::TYPEID,
+        }
+    }
+
+    fn judge_type(&self, name: &Name, subject: Subject, wanted: &Name) -> Result<(), Rejection> {
+        let is = self.subject_typeid(subject);
+        if is == wanted.as_str() {
+            return Ok(());
+        }
+        let (name, wanted) = (name.clone(), wanted.clone());
+        Err(Rejection::WrongType { name, is: typeid_name(is), wanted })
+    }
+
+    /// Whether nothing else has the name that is to be given to something of type `wanted`.
+    pub(crate) fn judge_name(&self, name: &Name, wanted: &str) -> Result<(), Rejection> {
+        let is = if self.queue_names.contains_key(name) {
+            "queue/1"
+        } else if let Some(subject) = self.subject(name) {
+            self.subject_typeid(subject)
+        } else {
+            return Ok(());
+        };
+        if is == wanted {
+            return Ok(());
+        }
+        let (is, wanted) = (typeid_name(is), typeid_name(wanted));
+        Err(Rejection::WrongType { name: name.clone(), is, wanted })
+    }
+
+    /// Whether the configuration lets an object be made by use.
+    fn judge_new_object(&self, name: Option<&Name>) -> Result<(), Rejection> {
+        match name {
+            Some(name) if self.config.creation == Creation::ByOperatorOnly => {
+                Err(not_found("object", name))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn make_object(
+        &mut self,
+        name: Option<Name>,
+        typeid: &Name,
+        args: Bytes,
+        durability: Option<Durability>,
+        out: &mut Output,
+    ) -> Result<Subject, Rejection> {
+        let Some(made) = types::builtin(typeid) else { return Err(no_type(typeid)) };
+        let name = match name {
+            // One that it gave and has removed since.
+            Some(name) if name.starts_with(UNNAMED) => return Err(not_found("object", &name)),
+            Some(name) => {
+                self.judge_name(&name, made.typeid)?;
+                name
+            }
+            None => self.unnamed(),
+        };
+        if made.typeid == crate::list::TYPEID {
+            let list = self.list_for_use(&name, out)?;
+            return Ok(Subject::List(list));
+        }
+        let durability = durability.unwrap_or(self.config.queue_defaults.durability);
+        self.judge_durability(durability)?;
+        self.judge_count("objects", self.objects.len())?;
+        self.judge_storage(durability, Size { jobs: 0, bytes: args.len() as u64 })?;
+        // Made twice: here to see whether it can be, and by the event, which must not fail.
+        let mut next_token = self.next_lease;
+        let owner = Owner { session: SessionId(0), by: By::Session };
+        let limits = self.limits();
+        let cx = context(self.now, owner, Stage::Made, &mut next_token, limits);
+        let what = made.typeid;
+        object::make(what, Args::new(args.clone()), &cx).map_err(|error| {
+            Rejection::Invalid(format!("no {what} can be made with that: {error}"))
+        })?;
+        let (at, object, typeid) = (self.now, name.clone(), typeid.clone());
+        self.happen(Event::ObjectMade { at, object, typeid, durability, args }, out);
+        self.subject(&name).ok_or_else(|| not_found("object", &name))
+    }
+
+    /// A name for an object that has none.
+    fn unnamed(&mut self) -> Name {
+        let number = self.next_lease;
+        self.next_lease += 1;
+        Name::new(&format!("{UNNAMED}{number:x}")).expect("a prefix and hex digits are a name")
+    }
+
+    /// The object that a call is about, made if the call says of which type it is.
+    fn subject_for_use(
+        &mut self,
+        name: &Name,
+        typeid: Option<&Name>,
+        out: &mut Output,
+    ) -> Result<Subject, Rejection> {
+        match (self.subject(name), typeid) {
+            (Some(subject), Some(typeid)) => {
+                self.judge_type(name, subject, typeid)?;
+                Ok(subject)
+            }
+            (Some(subject), None) => Ok(subject),
+            (None, Some(typeid)) if self.judge_new_object(Some(name)).is_ok() => {
+                self.make_object(Some(name.clone()), typeid, Bytes::new(), None, out)
+            }
+            (None, _) if self.queue_names.contains_key(name) => {
+                let (name, wanted) = (name.clone(), typeid.cloned());
+                let wanted = wanted.unwrap_or_else(|| typeid_name("object"));
+                Err(Rejection::WrongType { name, is: typeid_name("queue/1"), wanted })
+            }
+            (None, _) => Err(not_found("object", name)),
+        }
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        session: SessionId,
+        call: Call,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let Some(key) = self.sessions.get(&session).map(|found| found.key) else { return Ok(()) };
+        let count = call.args.count();
+        if count == 0 || call.wait_ms > 0 && count > 1 {
+            let what = if count == 0 {
+                "a call without arguments for any"
+            } else {
+                "calls that wait together"
+            };
+            return Err(Rejection::Invalid(what.to_owned()));
+        }
+        if let Some(again) = self.judge_repeat(session, &call)? {
+            answer(session, call.request, self.strongest_promise(), again, out);
+            return Ok(());
+        }
+        if let By::Lease(lease) = call.by {
+            self.judge_lease(session, lease)?;
+        }
+        self.judge_size(&call.args)?;
+        let subject = self.subject_for_use(&call.object, call.typeid.as_ref(), out)?;
+        let method = self.judge_method(subject, &call)?;
+        self.judge_popped(subject, method)?;
+        let promise = self.subject_durability(subject);
+        if method.takes == Takes::Room {
+            self.judge_call_room(promise, call.args.size_bytes() as u64)?;
+        }
+        let called = Called {
+            at: self.now,
+            key,
+            session,
+            by: call.by,
+            object: call.object,
+            method: call.method,
+            seq: call.seq,
+            answered: call.answered,
+            stage: Stage::Made,
+            first_token: self.next_lease,
+            args: call.args,
+        };
+        if method.takes == Takes::Nothing {
+            let carried = self.carry_out(subject, &called);
+            answer(session, call.request, promise, carried.answer, out);
+            return Ok(());
+        }
+        let Subject::Object(object) = subject else {
+            let carried = self.carry_out_now(subject, called, out);
+            answer(session, call.request, promise, carried.answer, out);
+            return Ok(());
+        };
+        let until = (call.wait_ms > 0).then(|| self.now.plus_millis(call.wait_ms));
+        let made = Made { request: call.request, method: method.name, until };
+        self.attempt(object, made, called, out)
+    }
+
+    /// The answer to a call that was answered before.
+    fn judge_repeat(&self, session: SessionId, call: &Call) -> Result<Option<Answer>, Rejection> {
+        let Some(seq) = call.seq else { return Ok(None) };
+        let end = seq.checked_add(u64::from(call.args.count())).ok_or_else(|| {
+            Rejection::Invalid("the number of a call is beyond 2^64 - 2".to_owned())
+        })?;
+        let Some(found) = self.sessions.get(&session) else { return Ok(None) };
+        if self.judge_numbers(session, seq, end)? == Standing::Used {
+            let forgotten = || {
+                Rejection::Conflict(format!("call {seq} was answered, and the answer forgotten"))
+            };
+            return found.answers.find(seq).cloned().map(Some).ok_or_else(forgotten);
+        }
+        let limit = self.config.calls_per_session_max;
+        if found.answers.len() >= limit {
+            let what = "answers that the session has not said to have come".to_owned();
+            return Err(Rejection::TooMany { what, limit: limit as u64 });
+        }
+        if found.object_calls.values().any(|&other| other == Some(seq)) {
+            return Err(Rejection::Conflict(format!("call {seq} waits already")));
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn judge_lease(&self, session: SessionId, lease: LeaseId) -> Result<(), Rejection> {
+        if self.held_within(session, LeaseRange::one(lease)).is_empty() {
+            return Err(Rejection::LeaseLost { lease });
+        }
+        Ok(())
+    }
+
+    fn judge_method(&self, subject: Subject, call: &Call) -> Result<&'static Method, Rejection> {
+        let typeid = self.subject_typeid(subject);
+        let methods = types::builtin(typeid).map_or(&[][..], |found| found.methods);
+        let found = methods.iter().find(|method| method.name == call.method);
+        let Some(method) = found else {
+            return Err(Rejection::NoMethod {
+                typeid: typeid_name(typeid),
+                method: call.method.clone(),
+                methods: methods.iter().map(|method| method.name.to_owned()).collect(),
+            });
+        };
+        if method.takes != Takes::Nothing && call.seq.is_none() {
+            let name = method.name;
+            return Err(Rejection::Invalid(format!("{name} changes the object: number the call")));
+        }
+        Ok(method)
+    }
+
+    /// Whether positions in a list mean what they say: what was popped from it and not confirmed may come
+    /// back, and the journal has it there still.
+    fn judge_popped(&self, subject: Subject, method: &Method) -> Result<(), Rejection> {
+        let Subject::List(list) = subject else { return Ok(()) };
+        let list = &self.lists[list.0];
+        if list.unconfirmed == 0 || matches!(method.takes, Takes::Nothing) || method.appends() {
+            return Ok(());
+        }
+        Err(Rejection::Conflict(format!(
+            "{} items of list {} are popped and not confirmed; {} it once they are",
+            list.unconfirmed, list.name, method.name
+        )))
+    }
+
+    fn judge_call_room(&self, durability: Durability, bytes: u64) -> Result<(), Rejection> {
+        if self.bytes + bytes > self.config.memory_bytes_max {
+            let limit = self.config.memory_bytes_max;
+            return Err(Rejection::MemoryFull { used: self.bytes, limit });
+        }
+        self.judge_storage(durability, Size { jobs: 0, bytes })
+    }
+
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits {
+            items_max: self.config.list_items_max,
+            bytes_max: self.config.list_bytes_max,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
+    }
+
+    /// Carries calls out and records what they have changed.
+    pub(crate) fn carry_out_now(
+        &mut self,
+        subject: Subject,
+        called: Called,
+        out: &mut Output,
+    ) -> Carried {
+        let carried = self.carry_out(subject, &called);
+        if carried.changed {
+            self.called(subject, called, &carried, out);
+        }
+        carried
+    }
+
+    /// Carries calls out, one after the other, on the object as it is.
+    pub(crate) fn carry_out(&mut self, subject: Subject, called: &Called) -> Carried {
+        self.next_lease = self.next_lease.max(called.first_token);
+        let limits = self.limits();
+        let owner = Owner { session: called.session, by: called.by };
+        let (kind, waiting): (&mut dyn object::Callable, u64) = match subject {
+            Subject::Object(key) => {
+                let object = &mut self.objects[key.0];
+                (&mut *object.kind, object.waiters.for_word())
+            }
+            Subject::List(key) => (&mut self.lists[key.0], 0),
+        };
+        let before = kind.extent();
+        let mut cx = context(called.at, owner, called.stage, &mut self.next_lease, limits);
+        cx.waiting = waiting;
+        let (mut waits, mut errors) = (None, Vec::new());
+        let mut results = Results::new(called.args.count());
+        for (index, args) in (0..).zip(called.args.iter()) {
+            match kind.call(&called.method, Args::new(args), &mut cx) {
+                Ok(Reply::None) => results.push(&[]),
+                Ok(Reply::Value(value)) => results.push(value.as_bytes()),
+                Ok(Reply::Wait(lane)) => {
+                    waits = Some(lane);
+                    results.push(&[]);
+                }
+                Err(error) => {
+                    errors.push((index, error));
+                    results.push(&[]);
+                }
+            }
+        }
+        let (changed, told) = (cx.changed, cx.told);
+        let after = kind.extent();
+        self.count_extent(before, after);
+        Carried { answer: Answer { results: results.finish(), errors }, changed, waits, told }
+    }
+
+    pub(crate) fn count_extent(&mut self, before: Extent, after: Extent) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+    }
+
+    /// Records calls that have changed something: for the journal, if the object must survive, and for
+    /// whoever asks again.
+    pub(crate) fn called(
+        &mut self,
+        subject: Subject,
+        called: Called,
+        carried: &Carried,
+        out: &mut Output,
+    ) {
+        let bytes = called.args.size_bytes() as u64;
+        let is_kept = is_kept(self.subject_durability(subject));
+        self.note_called(subject, &called, &carried.answer, is_kept);
+        if is_kept {
+            let event = Event::Called(Box::new(called));
+            self.keep_name(&event, out);
+            self.take_room(Size { jobs: 0, bytes });
+            out.journal.push(event);
+        }
+    }
+
+    /// What calls that have changed something mean for the object and the session.
+    pub(crate) fn note_called(
+        &mut self,
+        subject: Subject,
+        called: &Called,
+        answer: &Answer,
+        is_kept: bool,
+    ) {
+        let count = u64::from(called.args.count());
+        let session = self.session_of(called.session, called.key);
+        let forgotten = session.answers.forget(called.answered, is_kept);
+        let mut remembered = 0;
+        if let Some(seq) = called.seq {
+            session.take_numbers(seq, seq + count, is_kept);
+            remembered = answer.size_bytes();
+            let answers =
+                if is_kept { &mut session.answers.kept } else { &mut session.answers.passing };
+            answers.insert(seq, answer.clone());
+        }
+        self.bytes = self.bytes + remembered - forgotten;
+        if let Subject::Object(key) = subject {
+            let object = &mut self.objects[key.0];
+            object.revision += 1;
+            self.note_holder(key, Owner { session: called.session, by: called.by });
+            self.note_deadline(key);
+        }
+    }
+
+    /// Sets the timer of an object in which something ends by itself.
+    pub(crate) fn note_deadline(&mut self, key: ObjectKey) {
+        let object = &mut self.objects[key.0];
+        let at = object.kind.deadline();
+        if object.passes == at {
+            return;
+        }
+        if let Some(at) = object.passes {
+            self.timers.unset(at, Timer::Pass(key));
+        }
+        if let Some(at) = at {
+            self.timers.set(at, Timer::Pass(key));
+        }
+        object.passes = at;
+    }
+
+    /// Something in the object ends by itself.
+    pub(crate) fn object_passes(&mut self, key: ObjectKey, out: &mut Output) {
+        self.objects[key.0].passes = None;
+        let object = self.objects[key.0].name.clone();
+        self.happen(Event::Passed { at: self.now, object }, out);
+    }
+
+    pub(crate) fn apply_made(
+        &mut self,
+        name: &Name,
+        typeid: &Name,
+        durability: Durability,
+        args: Bytes,
+    ) {
+        let limits = self.limits();
+        let owner = Owner { session: SessionId(0), by: By::Session };
+        let cx = context(self.now, owner, Stage::Made, &mut self.next_lease, limits);
+        // It was made before it was recorded.
+        if let Ok(kind) = object::make(typeid, Args::new(args), &cx) {
+            self.add_object(name, durability, kind);
+        }
+    }
+
+    /// An object comes to be.
+    pub(crate) fn add_object(
+        &mut self,
+        name: &Name,
+        durability: Durability,
+        kind: Box<dyn object::Kind>,
+    ) -> ObjectKey {
+        self.bytes += kind.extent().bytes;
+        let (waiters, revision, passes) = (Waiters::default(), 0, None);
+        let object = Object { name: name.clone(), durability, revision, kind, waiters, passes };
+        let key = ObjectKey(self.objects.insert(object));
+        self.object_names.insert(name.clone(), key);
+        key
+    }
+
+    /// A part of an object that is stated again.
+    pub(crate) fn take_part(&mut self, name: &Name, part: &[u8]) {
+        let Some(&key) = self.object_names.get(name) else { return };
+        let kind = &mut self.objects[key.0].kind;
+        let before = kind.extent();
+        kind.take(part);
+        let (after, holds) = (kind.extent(), kind.holds());
+        self.count_extent(before, after);
+        for hold in holds {
+            self.holdings.set(hold.owner, key, true);
+        }
+        self.note_deadline(key);
+    }
+
+    pub(crate) fn apply_removed(&mut self, name: &Name) {
+        let Some(key) = self.object_names.remove(name) else { return };
+        let object = self.objects.remove(key.0);
+        self.bytes -= object.kind.extent().bytes;
+        for hold in object.kind.holds() {
+            self.holdings.set(hold.owner, key, false);
+        }
+        if let Some(at) = object.passes {
+            self.timers.unset(at, Timer::Pass(key));
+        }
+    }
+
+    pub(crate) fn apply_passed(&mut self, key: ObjectKey) {
+        let now = self.now;
+        let kind = &mut self.objects[key.0].kind;
+        let before = kind.extent();
+        kind.pass(now);
+        let after = kind.extent();
+        self.count_extent(before, after);
+        self.objects[key.0].revision += 1;
+        self.note_deadline(key);
+    }
+}
+
+pub(crate) fn context(
+    now: ganger_shared::Time,
+    owner: Owner,
+    stage: Stage,
+    next_token: &mut u64,
+    limits: Limits,
+) -> Cx<'_> {
+    Cx { now, owner, stage, next_token, limits, waiting: 0, told: 0, changed: false }
+}
+
+fn judge_schema(typeid: &Name, schema: Option<[u8; 32]>) -> Result<(), Rejection> {
+    if types::builtin(typeid).is_none() {
+        return Err(no_type(typeid));
+    }
+    match schema {
+        None => Ok(()),
+        Some(client) => {
+            let client = client[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+            let broker = "that of every broker".to_owned();
+            Err(Rejection::Schema { typeid: typeid.clone(), client, broker })
+        }
+    }
+}
+
+fn no_type(typeid: &Name) -> Rejection {
+    let types = TYPES.iter().map(|found| found.typeid.to_owned()).collect();
+    Rejection::NoType { typeid: typeid.clone(), types }
+}
+
+pub(crate) fn typeid_name(typeid: &str) -> Name {
+    Name::new(typeid).expect("typeids are names, which a test of the table checks")
+}

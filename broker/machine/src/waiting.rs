@@ -1,0 +1,362 @@
+//! Calls on objects that wait: for their turn, or for another caller's word.
+//!
+//! Not when a call has to wait, which its type says. Nothing of this is in the journal: a client that
+//! comes back calls again.
+//!
+//! ```text
+//!   made ─▶ served at once
+//!     │
+//!     └──▶ Lane::Turn ◀── has its word ── Lane::Word
+//!             │                              │
+//!             └── turn comes ──▶ answered ◀──┴── time is up, or the object is removed
+//! ```
+//!
+//! A call that waits costs an entry in its lane, one among its session's calls and one timer. It
+//! occupies no task and no thread.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ganger_shared::key::KeyId;
+use ganger_shared::{Block, By, CallError, Rejection, RequestId, SessionId, Time};
+
+use crate::answers::{Answer, answer};
+use crate::event::Event;
+use crate::machine::{Machine, reject};
+use crate::object::{Lane, ObjectKey, Owner, Stage};
+use crate::objects::{Called, Subject};
+use crate::output::Output;
+use crate::timer::Timer;
+
+/// Who waits for an object, by lane and turn.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    lanes: BTreeMap<(Lane, u64), Waiter>,
+    next_turn: u64,
+    for_word: u64,
+}
+
+/// A call that waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+    pub(crate) method: &'static str,
+    pub(crate) by: By,
+    pub(crate) since: Time,
+    /// When it gives up; none for one whose time is up and that waits for its turn nevertheless.
+    pub(crate) until: Option<Time>,
+    key: KeyId,
+    seq: Option<u64>,
+    answered: u64,
+    stage: Stage,
+    args: Bytes,
+}
+
+/// What a call that was just made is beside its record.
+pub(crate) struct Made {
+    pub(crate) request: RequestId,
+    pub(crate) method: &'static str,
+    /// When it gives up; none where it does not wait.
+    pub(crate) until: Option<Time>,
+}
+
+impl Waiters {
+    /// How many wait for a word.
+    pub(crate) const fn for_word(&self) -> u64 {
+        self.for_word
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// In their order, those first whose turn comes without another's word.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Waiter)> {
+        self.lanes.iter().map(|(&(_, turn), waiter)| (turn, waiter))
+    }
+
+    fn add(&mut self, lane: Lane, turn: u64, waiter: Waiter) {
+        self.for_word += u64::from(lane == Lane::Word);
+        self.lanes.insert((lane, turn), waiter);
+    }
+
+    fn first(&self, lane: Lane) -> Option<u64> {
+        let (&(_, turn), _) = self.lanes.range((lane, 0)..=(lane, u64::MAX)).next()?;
+        Some(turn)
+    }
+
+    fn get(&self, turn: u64) -> Option<&Waiter> {
+        self.lanes.get(&(Lane::Turn, turn)).or_else(|| self.lanes.get(&(Lane::Word, turn)))
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<Waiter> {
+        if let Some(waiter) = self.lanes.remove(&(Lane::Turn, turn)) {
+            return Some(waiter);
+        }
+        let waiter = self.lanes.remove(&(Lane::Word, turn))?;
+        self.for_word -= 1;
+        Some(waiter)
+    }
+}
+
+impl Waiter {
+    fn of(made: &Made, called: &Called) -> Self {
+        let args = called.args.iter().next().unwrap_or_default();
+        Self {
+            session: called.session,
+            request: made.request,
+            method: made.method,
+            by: called.by,
+            since: called.at,
+            until: made.until,
+            key: called.key,
+            seq: called.seq,
+            answered: called.answered,
+            stage: called.stage,
+            args,
+        }
+    }
+
+    pub(crate) const fn owner(&self) -> Owner {
+        Owner { session: self.session, by: self.by }
+    }
+}
+
+impl Machine {
+    /// Carries a call out, or has it wait.
+    pub(crate) fn attempt(
+        &mut self,
+        key: ObjectKey,
+        made: Made,
+        called: Called,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let session = called.session;
+        let promise = self.objects[key.0].durability;
+        let mut waiter = None;
+        if made.until.is_some() {
+            self.judge_calls(session, None)?;
+            waiter = Some(Waiter::of(&made, &called));
+        }
+        let mut carried = self.carry_out(Subject::Object(key), &called);
+        if let (Some(lane), Some(waiter)) = (carried.waits, waiter) {
+            if let Err(error) = self.judge_deadlock(key, lane, waiter.owner()) {
+                answer(session, made.request, promise, failed(error), out);
+                return Ok(());
+            }
+            if carried.changed {
+                // What it has done so far; its answer comes later.
+                self.called(Subject::Object(key), Called { seq: None, ..called }, &carried, out);
+            }
+            self.park(key, lane, waiter);
+        } else {
+            if carried.waits.is_some() {
+                if carried.changed {
+                    let begun = Called { seq: None, ..called.clone() };
+                    self.called(Subject::Object(key), begun, &carried, out);
+                }
+                let over = Called { stage: Stage::TimedOut, ..called };
+                carried = self.carry_out_now(Subject::Object(key), over, out);
+            } else if carried.changed {
+                self.called(Subject::Object(key), called, &carried, out);
+            }
+            answer(session, made.request, promise, carried.answer, out);
+        }
+        self.serve(key, carried.told, out);
+        Ok(())
+    }
+
+    fn park(&mut self, key: ObjectKey, lane: Lane, waiter: Waiter) {
+        let waiters = &mut self.objects[key.0].waiters;
+        let turn = waiters.next_turn;
+        waiters.next_turn += 1;
+        if let Some(until) = waiter.until {
+            self.timers.set(until, Timer::Call(key, turn));
+        }
+        if let Some(session) = self.sessions.get_mut(&waiter.session) {
+            session.object_calls.insert((key, turn), waiter.seq);
+        }
+        self.objects[key.0].waiters.add(lane, turn, waiter);
+    }
+
+    /// Takes a call out of all places where it waits.
+    fn unpark(&mut self, key: ObjectKey, turn: u64) -> Option<Waiter> {
+        let waiter = self.objects[key.0].waiters.remove(turn)?;
+        if let Some(until) = waiter.until {
+            self.timers.unset(until, Timer::Call(key, turn));
+        }
+        if let Some(session) = self.sessions.get_mut(&waiter.session) {
+            session.object_calls.remove(&(key, turn));
+        }
+        Some(waiter)
+    }
+
+    /// Gives its word to the first `told` of those who wait for it, and serves those whose turn has
+    /// come.
+    pub(crate) fn serve(&mut self, key: ObjectKey, told: u64, out: &mut Output) {
+        for _ in 0..told {
+            let Some(turn) = self.objects[key.0].waiters.first(Lane::Word) else { break };
+            self.go_on(key, turn, Stage::Told, out);
+        }
+        while let Some(turn) = self.objects[key.0].waiters.first(Lane::Turn) {
+            let Some(stage) = self.objects[key.0].waiters.get(turn).map(|waiter| waiter.stage)
+            else {
+                return;
+            };
+            if !self.go_on(key, turn, stage, out) {
+                return;
+            }
+        }
+    }
+
+    /// Carries a call that waits out again; says whether it was answered.
+    fn go_on(&mut self, key: ObjectKey, turn: u64, stage: Stage, out: &mut Output) -> bool {
+        let object = &self.objects[key.0];
+        let Some(waiter) = object.waiters.get(turn) else { return true };
+        if let By::Lease(lease) = waiter.by
+            && let Err(rejection) = self.judge_lease(waiter.session, lease)
+        {
+            if let Some(waiter) = self.unpark(key, turn) {
+                reject(waiter.session, waiter.request, Err(rejection), out);
+            }
+            return true;
+        }
+        let called = Called {
+            at: self.now,
+            key: waiter.key,
+            session: waiter.session,
+            by: waiter.by,
+            object: object.name.clone(),
+            method: waiter.method.to_owned(),
+            seq: waiter.seq,
+            answered: waiter.answered,
+            stage,
+            first_token: self.next_lease,
+            args: Block::one(waiter.args.clone()),
+        };
+        let promise = object.durability;
+        let carried = self.carry_out_now(Subject::Object(key), called, out);
+        match carried.waits {
+            None => {
+                let Some(waiter) = self.unpark(key, turn) else { return true };
+                answer(waiter.session, waiter.request, promise, carried.answer, out);
+            }
+            Some(lane) => self.change_lane(key, turn, lane, stage),
+        }
+        if carried.told > 0 {
+            self.serve(key, carried.told, out);
+        }
+        carried.waits.is_none()
+    }
+
+    fn change_lane(&mut self, key: ObjectKey, turn: u64, lane: Lane, stage: Stage) {
+        let waiters = &mut self.objects[key.0].waiters;
+        let Some(mut waiter) = waiters.remove(turn) else { return };
+        if waiter.stage != stage
+            && let Some(until) = waiter.until.take()
+        {
+            // It has what it waited for, or its time is up: it goes on when its turn comes.
+            self.timers.unset(until, Timer::Call(key, turn));
+        }
+        waiter.stage = stage;
+        waiters.add(lane, turn, waiter);
+    }
+
+    /// The time of a call that waits is up.
+    pub(crate) fn call_timed_out(&mut self, key: ObjectKey, turn: u64, out: &mut Output) {
+        self.go_on(key, turn, Stage::TimedOut, out);
+        self.serve(key, 0, out);
+    }
+
+    /// Gives up what a session waits for.
+    pub(crate) fn drop_object_calls(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let calls: Vec<(ObjectKey, u64)> = session.object_calls.keys().copied().collect();
+        for (key, turn) in calls {
+            self.unpark(key, turn);
+        }
+    }
+
+    /// Removes an object; who waits for it is told.
+    pub(crate) fn remove_object(&mut self, key: ObjectKey, out: &mut Output) {
+        let promise = self.objects[key.0].durability;
+        let turns: Vec<u64> = self.objects[key.0].waiters.iter().map(|(turn, _)| turn).collect();
+        for turn in turns {
+            if let Some(waiter) = self.unpark(key, turn) {
+                let gone = failed(CallError::Removed);
+                answer(waiter.session, waiter.request, promise, gone, out);
+            }
+        }
+        let object = self.objects[key.0].name.clone();
+        self.happen(Event::ObjectRemoved { object }, out);
+    }
+
+    /// Whether the owner, if it waited for its turn, would wait for itself.
+    fn judge_deadlock(&self, key: ObjectKey, lane: Lane, owner: Owner) -> Result<(), CallError> {
+        if lane != Lane::Turn {
+            return Ok(());
+        }
+        let mut path = Vec::new();
+        if self.all_wait_for(key, owner, &mut path) {
+            path.reverse();
+            return Err(CallError::Deadlock(path.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Whether whoever could give the object free waits, over however many others, for `owner`. `path`
+    /// gets what they hold and wait for, the last one first.
+    fn all_wait_for(&self, key: ObjectKey, owner: Owner, path: &mut Vec<String>) -> bool {
+        /// Longer chains are no cycle that a person could have made.
+        const CHAIN_MAX: usize = 64;
+        let object = &self.objects[key.0];
+        let holds = object.kind.holds();
+        // Several tasks of a session may share it: that one of them waits says nothing of the others.
+        if holds.is_empty() || path.len() >= CHAIN_MAX || owner.by == By::Session {
+            return false;
+        }
+        let before = path.len();
+        let stuck = holds.iter().all(|hold| {
+            if hold.owner.by == By::Session {
+                return false;
+            }
+            let is_stuck = hold.owner == owner
+                || self.waits_of(hold.owner).any(|next| {
+                    path.len() < CHAIN_MAX && next != key && self.all_wait_for(next, owner, path)
+                });
+            if is_stuck {
+                path.push(format!("{} is held by {}", object.name, self.owner_shown(hold.owner)));
+            }
+            is_stuck
+        });
+        if !stuck {
+            path.truncate(before);
+        }
+        stuck
+    }
+
+    /// The objects that an owner waits for its turn at.
+    fn waits_of(&self, owner: Owner) -> impl Iterator<Item = ObjectKey> {
+        let calls =
+            self.sessions.get(&owner.session).into_iter().flat_map(|s| s.object_calls.keys());
+        calls.filter_map(move |&(key, turn)| {
+            let waiter = self.objects[key.0].waiters.lanes.get(&(Lane::Turn, turn))?;
+            (waiter.by == owner.by).then_some(key)
+        })
+    }
+
+    fn owner_shown(&self, owner: Owner) -> String {
+        let name = self.sessions.get(&owner.session).map_or("", |session| session.name.as_str());
+        match owner.by {
+            By::Session => format!("session {} ({name})", owner.session),
+            By::Holder(number) => format!("holder {number} of session {} ({name})", owner.session),
+            By::Lease(lease) => format!("the job under lease {lease} ({name})"),
+        }
+    }
+}
+
+/// The answer to a single call that failed.
+fn failed(error: CallError) -> Answer {
+    Answer { results: Block::empties(1), errors: vec![(0, error)] }
+}
