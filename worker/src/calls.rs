@@ -119,6 +119,11 @@ fn refused(response: Response) -> Result<Response, Error> {
 impl Call {
     /// Whether its answer comes as soon as the broker has dealt with it.
     pub(crate) const fn is_short(&self) -> bool {
+        if let Some(Request::Call { wait_ms, .. }) = &self.request
+            && *wait_ms > 0
+        {
+            return false;
+        }
         match self.answer {
             Answer::Once(_) | Answer::Settled(_) | Answer::Submit { .. } => true,
             Answer::Endings { .. } => false,
@@ -133,9 +138,19 @@ impl Call {
     pub(crate) fn size_bytes(&self) -> usize {
         match &self.request {
             Some(
-                Request::Submit { payloads: block, .. } | Request::Append { items: block, .. },
+                Request::Submit { payloads: block, .. }
+                | Request::Append { items: block, .. }
+                | Request::Call { args: block, .. },
             ) => block.size_bytes(),
             _ => 0,
+        }
+    }
+
+    /// The first number of a call on an object.
+    pub(crate) const fn object_seq(&self) -> Option<u64> {
+        match &self.request {
+            Some(Request::Call { seq, .. }) => *seq,
+            _ => None,
         }
     }
 

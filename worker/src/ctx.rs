@@ -132,6 +132,11 @@ impl Ctx {
         self.shared.ends
     }
 
+    /// The client that its worker works with; none without a broker.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.shared.progress.as_ref().map(|(client, _)| client)
+    }
+
     /// Says how far the job is: units done, units in all (0 where unknown), and a word for people.
     ///
     /// Never waits. Of what is said in quick succession some is left out, the end (`done == total`)

@@ -9,6 +9,7 @@
 //! | submit many | [`Queue::submit_many`], [`Client::submit_run`] for one frame |
 //! | wait for results | [`JobHandle::result`], [`Client::wait`], [`Endings::next`] |
 //! | share a list | [`Client::list`]: [`append`](List::append), [`pop`](List::pop), [`range`](List::range), [`follow`](List::follow) |
+//! | share other objects | [`Objects`]: dicts, counters, locks and the like |
 //! | run handlers | [`Worker`] |
 //! | take jobs by hand | [`Queue::subscribe`]: [`pull`](Subscription::pull) one by one, [`next_run`](Subscription::next_run) whole runs |
 //! | look after a broker | [`Client::admin`] |
@@ -54,6 +55,7 @@ mod heartbeat;
 mod inbox;
 pub mod key_file;
 mod list;
+mod object;
 mod oneshot;
 mod pops;
 mod queue;
@@ -71,6 +73,10 @@ pub use error::Error;
 pub use ganger_rt::{block_on, spawn};
 pub use handler::{JobError, Router, UnknownHandler};
 pub use list::{Follow, Item, List, Page};
+pub use object::{
+    Array, Barrier, Condition, Counter, Dict, Event, Guard, Holder, Lock, Namespace, Object,
+    Objects, Semaphore, Set, SharedValue, TypedList,
+};
 pub use queue::Queue;
 pub use stop::StopReason;
 pub use submit::{Accepted, JobHandle, Many, One, Submit, SubmitRun, Submitted};

@@ -68,6 +68,8 @@ struct State {
     short_calls: usize,
     call_bytes: usize,
     settles: usize,
+    /// Numbers of calls on objects that are not answered.
+    object_seqs: BTreeSet<u64>,
     gathered: Gathered,
     listeners: BTreeMap<SubscriptionId, Listener>,
     /// Receipts of the lists that were popped.
@@ -116,6 +118,7 @@ impl Session {
             short_calls: 0,
             call_bytes: 0,
             settles: 0,
+            object_seqs: BTreeSet::new(),
             gathered: Gathered::default(),
             listeners: BTreeMap::new(),
             pops: BTreeMap::new(),
@@ -195,6 +198,24 @@ impl Session {
         };
         self.begin(call, count);
         (first, Answered::new(receiver))
+    }
+
+    /// Sends calls on an object, which use `numbers` numbers of the session's sequence if they change it.
+    /// `make` gets its number, the first of those, and the one below which all such calls are answered.
+    pub(crate) fn call_object(
+        &self,
+        numbers: u32,
+        make: impl FnOnce(RequestId, Option<u64>, u64) -> Request,
+    ) -> Answered {
+        let (sender, receiver) = oneshot::channel();
+        let answered = {
+            let state = self.lock();
+            state.object_seqs.first().copied().unwrap_or(state.next_seq)
+        };
+        let call =
+            |id, seq| (make(id, (numbers > 0).then_some(seq), answered), Answer::Once(sender));
+        self.begin(call, numbers);
+        Answered::new(receiver)
     }
 
     /// Asks how jobs end.
@@ -376,6 +397,7 @@ impl State {
         self.short_calls += usize::from(call.is_short());
         self.call_bytes += call.size_bytes();
         self.settles += usize::from(call.is_settle());
+        self.object_seqs.extend(call.object_seq());
         self.calls.insert(id, call);
     }
 
@@ -384,6 +406,9 @@ impl State {
         self.short_calls -= usize::from(call.is_short());
         self.call_bytes -= call.size_bytes();
         self.settles -= usize::from(call.is_settle());
+        if let Some(seq) = call.object_seq() {
+            self.object_seqs.remove(&seq);
+        }
         Some(call)
     }
 }

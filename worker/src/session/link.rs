@@ -97,6 +97,7 @@ impl Session {
         let running = std::mem::take(&mut state.running);
         state.held.clear();
         (state.short_calls, state.call_bytes, state.settles) = (0, 0, 0);
+        state.object_seqs.clear();
         drop(state);
         if let Link::Up(outlet) = link {
             outlet.out.close();

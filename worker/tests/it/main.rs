@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod jobs;
 mod lists;
+mod objects;
 mod peer;
 mod support;
 mod workers;
