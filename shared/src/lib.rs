@@ -8,6 +8,7 @@ pub mod block;
 mod bounded;
 pub mod codec;
 mod complaint;
+pub mod effect;
 pub mod handshake;
 pub mod id;
 pub mod job;
@@ -24,6 +25,7 @@ pub mod time;
 pub mod value;
 
 pub use block::{Block, Shape};
+pub use effect::Effect;
 pub use id::{
     JobId, JobRange, LeaseId, LeaseRange, ObjectId, RequestId, SessionId, SubscriptionId,
 };

@@ -50,5 +50,8 @@ pub const DEPTH_MAX: usize = 100;
 /// in hexadecimal.
 pub const INTEGER_DIGITS_MAX: usize = 4_300;
 
+/// Most effects of one job's end: 1,024, which bounds what has to be taken back if the last one fails.
+pub const EFFECTS_MAX: usize = 1 << 10;
+
 /// Longest name of an object's method: 64 bytes.
 pub const METHOD_BYTES_MAX: usize = 64;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::LeaseId;
 use crate::job::Durability;
 use crate::name::Name;
+use crate::object::CallError;
 
 /// A request that changed nothing, and why. Append variants, never change one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -160,6 +161,19 @@ pub enum Rejection {
     LeaseLost {
         /// The lease.
         lease: LeaseId,
+    },
+    /// One of the effects of a job's end cannot be had, so that none has happened and the job has not
+    /// ended.
+    #[error("effect {effect} ({about}) cannot be had: {reason}")]
+    Effect {
+        /// Which, counted from 0.
+        effect: u32,
+        /// What it is about: an object and its method, or a submit and its queue.
+        about: String,
+        /// Why.
+        reason: String,
+        /// The error of the call, if it was one.
+        error: Option<CallError>,
     },
 }
 

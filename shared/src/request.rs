@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::admin::AdminVerb;
 use crate::block::Block;
 use crate::bounded;
+use crate::effect::Effect;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
 use crate::job::{Durability, JobOptions, Settlement};
-use crate::limits::{METHOD_BYTES_MAX, NOTE_BYTES_MAX, SETTLEMENTS_MAX};
+use crate::limits::{EFFECTS_MAX, METHOD_BYTES_MAX, NOTE_BYTES_MAX, SETTLEMENTS_MAX};
 use crate::name::Name;
 use crate::object::By;
 
@@ -239,5 +240,18 @@ pub enum Request {
         wait_ms: u64,
         /// For each call its arguments: encoded values, one after the other.
         args: Block,
+    },
+    /// Ends a lease as done, with effects: all of them together with the end of the job, or none and the
+    /// lease is held as before. Answered by Settled, or Rejected with the effect that failed.
+    Finish {
+        /// Answered under this number.
+        request: RequestId,
+        /// Which lease.
+        lease: LeaseId,
+        /// The job's result.
+        output: Bytes,
+        /// What happens with it, in order.
+        #[serde(deserialize_with = "bounded::vec::<_, _, EFFECTS_MAX>")]
+        effects: Vec<Effect>,
     },
 }

@@ -24,6 +24,7 @@ mod cancel;
 mod check;
 mod clients;
 pub mod command;
+mod completion;
 pub mod config;
 mod dispatch;
 pub mod event;

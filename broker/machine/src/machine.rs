@@ -205,6 +205,11 @@ impl Machine {
                 reject(session, request, result, out);
             }
             Request::Close => self.close(session, out),
+            Request::Finish { request, lease, output, effects } => {
+                let finish = crate::completion::Finish { request, lease, output, effects };
+                let result = self.finish_job(session, finish, out);
+                reject(session, request, result, out);
+            }
             Request::Use { request, object, typeid, schema, args, durability } => {
                 let wanted =
                     crate::objects::Use { request, object, typeid, schema, args, durability };

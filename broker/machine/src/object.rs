@@ -18,6 +18,7 @@ mod namespace;
 mod semaphore;
 mod set;
 
+use core::any::Any;
 use core::fmt;
 
 use bytes::Bytes;
@@ -158,6 +159,30 @@ pub(crate) trait Callable: fmt::Debug + Send {
 
     /// How much there is in it.
     fn extent(&self) -> Extent;
+
+    /// What a call is about to change, so that it can be taken back; none for a method that cannot be
+    /// an effect of a job's end.
+    fn savepoint(&self, _method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        None
+    }
+
+    /// Takes the latest call back.
+    fn go_back(&mut self, _to: Savepoint) {}
+}
+
+/// What a call was about to change, in its type's own form.
+#[derive(Debug)]
+pub(crate) struct Savepoint(Box<dyn Any + Send>);
+
+impl Savepoint {
+    pub(crate) fn of<T: Any + Send>(state: T) -> Option<Self> {
+        Some(Self(Box::new(state)))
+    }
+
+    /// What it was made of.
+    pub(crate) fn state<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|state| *state)
+    }
 }
 
 /// The state of an object of one type.

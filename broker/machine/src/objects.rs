@@ -248,7 +248,7 @@ impl Machine {
     }
 
     /// The object that a call is about, made if the call says of which type it is.
-    fn subject_for_use(
+    pub(crate) fn subject_for_use(
         &mut self,
         name: &Name,
         typeid: Option<&Name>,
@@ -321,10 +321,15 @@ impl Machine {
             answer(session, call.request, promise, carried.answer, out);
             return Ok(());
         }
-        let Subject::Object(object) = subject else {
-            let carried = self.carry_out_now(subject, called, out);
-            answer(session, call.request, promise, carried.answer, out);
-            return Ok(());
+        let object = match subject {
+            Subject::Object(object) => object,
+            Subject::List(list) => {
+                let carried = self.carry_out_now(subject, called, out);
+                answer(session, call.request, promise, carried.answer, out);
+                self.serve_list(list, out);
+                self.wake_feeders(list);
+                return Ok(());
+            }
         };
         let until = (call.wait_ms > 0).then(|| self.now.plus_millis(call.wait_ms));
         let made = Made { request: call.request, method: method.name, until };
@@ -363,21 +368,38 @@ impl Machine {
     }
 
     fn judge_method(&self, subject: Subject, call: &Call) -> Result<&'static Method, Rejection> {
-        let typeid = self.subject_typeid(subject);
-        let methods = types::builtin(typeid).map_or(&[][..], |found| found.methods);
-        let found = methods.iter().find(|method| method.name == call.method);
-        let Some(method) = found else {
-            return Err(Rejection::NoMethod {
-                typeid: typeid_name(typeid),
-                method: call.method.clone(),
-                methods: methods.iter().map(|method| method.name.to_owned()).collect(),
-            });
-        };
+        let method = self.method_of(subject, &call.method)?;
         if method.takes != Takes::Nothing && call.seq.is_none() {
             let name = method.name;
             return Err(Rejection::Invalid(format!("{name} changes the object: number the call")));
         }
         Ok(method)
+    }
+
+    /// Whether a method can be called together with the end of a job.
+    pub(crate) fn judge_effect(
+        &self,
+        subject: Subject,
+        method: &str,
+        bytes: u64,
+    ) -> Result<(), Rejection> {
+        let method = self.method_of(subject, method)?;
+        self.judge_popped(subject, method)?;
+        if method.takes == Takes::Room {
+            self.judge_call_room(self.subject_durability(subject), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn method_of(&self, subject: Subject, name: &str) -> Result<&'static Method, Rejection> {
+        let typeid = self.subject_typeid(subject);
+        let methods = types::builtin(typeid).map_or(&[][..], |found| found.methods);
+        let found = methods.iter().find(|method| method.name == name);
+        found.ok_or_else(|| Rejection::NoMethod {
+            typeid: typeid_name(typeid),
+            method: name.to_owned(),
+            methods: methods.iter().map(|method| method.name.to_owned()).collect(),
+        })
     }
 
     /// Whether positions in a list mean what they say: what was popped from it and not confirmed may come
@@ -459,6 +481,13 @@ impl Machine {
         let after = kind.extent();
         self.count_extent(before, after);
         Carried { answer: Answer { results: results.finish(), errors }, changed, waits, told }
+    }
+
+    pub(crate) fn callable(&mut self, subject: Subject) -> &mut dyn object::Callable {
+        match subject {
+            Subject::Object(key) => &mut *self.objects[key.0].kind,
+            Subject::List(key) => &mut self.lists[key.0],
+        }
     }
 
     pub(crate) fn count_extent(&mut self, before: Extent, after: Extent) {

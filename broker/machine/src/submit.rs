@@ -30,7 +30,7 @@ pub(crate) struct Submit {
 }
 
 /// What is to be done with a submit that is not refused.
-enum Decision {
+pub(crate) enum Decision {
     /// It was accepted before.
     Repeat,
     /// It fits.
@@ -73,7 +73,11 @@ impl Machine {
         Ok(())
     }
 
-    fn decide_submit(&self, submit: &Submit, jobs: JobRange) -> Result<Decision, Rejection> {
+    pub(crate) fn decide_submit(
+        &self,
+        submit: &Submit,
+        jobs: JobRange,
+    ) -> Result<Decision, Rejection> {
         if jobs.count == 0 {
             return Err(Rejection::Invalid("a submit of no jobs".to_owned()));
         }

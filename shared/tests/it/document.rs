@@ -5,7 +5,7 @@ use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, JobState, Pause};
 use ganger_shared::handshake::Handshake;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    By, CallError, DeathReason, Durability, Ending, Outcome, Rejection, Request, Response,
+    By, CallError, DeathReason, Durability, Effect, Ending, Outcome, Rejection, Request, Response,
     ResultsTo,
 };
 
@@ -49,6 +49,7 @@ fn tables_name_every_variant_under_its_number() {
     check::<AdminAnswer>(&document, "AdminAnswer");
     check::<JobState>(&document, "JobState");
     check::<By>(&document, "By");
+    check::<Effect>(&document, "Effect");
     check::<CallError>(&document, "CallError");
 }
 

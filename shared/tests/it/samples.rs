@@ -42,13 +42,15 @@ macro_rules! variants {
 variants! {
     Handshake: Hello Challenge Proof Welcome Refused;
     Request: Open Heartbeat Submit Subscribe Credit Unsubscribe Settle Progress Wait Append Pop
-        Confirm Range Follow Cancel Admin Close Use Call;
+        Confirm Range Follow Cancel Admin Close Use Call Finish;
     Response: Opened Heartbeat Accepted Rejected Assign Unsubscribed Settled CancelRun Fenced
         Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed Using Returned;
     Outcome: Ack Nack Dead Release Crash;
     Ending: Acked Dead Cancelled Unknown;
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
-        NotYours Durability Invalid Conflict StorageFull WrongType NoType NoMethod Schema LeaseLost;
+        NotYours Durability Invalid Conflict StorageFull WrongType NoType NoMethod Schema LeaseLost
+        Effect;
+    Effect: Call Submit;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
         JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet ObjectList ObjectShow
         ObjectRemove;
@@ -214,6 +216,28 @@ pub(crate) fn requests() -> Vec<Sample<Request>> {
         add(&detail, Request::Admin { request, verb });
     }
     add("", Request::Close);
+    let finish = |effects| Request::Finish {
+        request,
+        lease: LeaseId(7),
+        output: Bytes::from_static(b"done"),
+        effects,
+    };
+    add("", finish(vec![]));
+    let call = Effect::Call {
+        object: name("seen"),
+        typeid: Some(name("set/1")),
+        method: "add".into(),
+        args: Bytes::from_static(&[3, 14]),
+    };
+    let submit = Effect::Submit {
+        queue: name(QUEUE),
+        first_seq: 300,
+        options: all_options(),
+        payloads: alike(),
+    };
+    for effect in [call, submit] {
+        add(effect.name(), finish(vec![effect.clone()]));
+    }
     let used = |object, durability, args| Request::Use {
         request,
         object,
@@ -400,7 +424,7 @@ fn call_errors() -> Vec<CallError> {
     ]
 }
 
-fn rejections() -> [Rejection; 19] {
+fn rejections() -> [Rejection; 20] {
     let queue = name(QUEUE);
     [
         Rejection::QueueFull { queue: queue.clone(), used: 99, limit: 100, unit: "jobs".into() },
@@ -430,6 +454,12 @@ fn rejections() -> [Rejection; 19] {
             broker: "ccdd2233".into(),
         },
         Rejection::LeaseLost { lease: LeaseId(7) },
+        Rejection::Effect {
+            effect: 1,
+            about: "seen.add".into(),
+            reason: "it is empty".into(),
+            error: Some(CallError::Empty),
+        },
     ]
 }
 

@@ -106,6 +106,15 @@ impl List {
         }
     }
 
+    /// Drops what was appended since the list ended at `end`.
+    pub(super) fn cut_end(&mut self, end: u64) {
+        self.cut(end);
+        while let Some(run) = self.runs.pop_back_if(|run| run.start >= end) {
+            self.count_out(&run);
+        }
+        self.end = end;
+    }
+
     /// Cuts the run in two that has the items before and behind an index.
     fn cut(&mut self, index: u64) {
         let at = self.runs.partition_point(|run| run.end() <= index);

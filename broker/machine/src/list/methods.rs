@@ -6,7 +6,9 @@ use bytes::Bytes;
 use ganger_shared::{Block, CallError, Packed, Value};
 
 use super::{Form, ItemRun, List};
-use crate::object::{Args, Callable, Cx, Extent, Reply, no_method, reply_list, shown};
+use crate::object::{
+    Args, Callable, Cx, Extent, Owner, Reply, Savepoint, no_method, reply_list, shown,
+};
 
 pub(crate) const TYPEID: &str = "list/1";
 
@@ -265,6 +267,16 @@ impl Callable for List {
 
     fn extent(&self) -> Extent {
         Extent { items: self.length(), bytes: self.bytes() }
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        matches!(method, "append" | "extend").then(|| Savepoint::of(self.end))?
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some(end) = to.state() {
+            self.cut_end(end);
+        }
     }
 }
 

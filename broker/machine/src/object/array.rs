@@ -6,7 +6,10 @@ use ganger_shared::{CallError, Packed, Value};
 use serde::{Deserialize, Serialize};
 
 use super::args::{pack, shown, wanted};
-use super::{Args, Callable, Cx, Extent, Kind, PART_BYTES, Reply, no_method, part_of, part_to};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
+    part_to,
+};
 
 pub(super) const TYPEID: &str = "array/1";
 
@@ -259,6 +262,21 @@ impl Callable for Array {
 
     fn extent(&self) -> Extent {
         Extent { items: self.len() as u64, bytes: self.bytes.len() as u64 }
+    }
+
+    fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {
+        if method != "set" {
+            return None;
+        }
+        let index = args.clone().index(self.len()).ok()?;
+        let size = self.numbers.size();
+        Savepoint::of((index, self.bytes[index * size..(index + 1) * size].to_vec()))
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some((index, number)) = to.state::<(usize, Vec<u8>)>() {
+            self.write(index, &number);
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use ganger_shared::{CallError, Packed};
 
-use super::{Args, Callable, Cx, Extent, Kind, Reply, no_method, part_of, part_to, reply_tuple};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Owner, Reply, Savepoint, no_method, part_of, part_to,
+    reply_tuple,
+};
 
 pub(super) const TYPEID: &str = "value/1";
 
@@ -71,6 +74,17 @@ impl Callable for Cell {
 
     fn extent(&self) -> Extent {
         extent(&self.value)
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        let is_set = matches!(method, "set" | "compare_and_set");
+        is_set.then(|| Savepoint::of((self.value.clone(), self.revision)))?
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some((value, revision)) = to.state() {
+            (self.value, self.revision) = (value, revision);
+        }
     }
 }
 

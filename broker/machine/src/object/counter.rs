@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use ganger_shared::{CallError, Packed};
 
-use super::{Args, Callable, Cx, Extent, Kind, Reply, no_method, part_of, part_to};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Owner, Reply, Savepoint, no_method, part_of, part_to,
+};
 
 pub(super) const TYPEID: &str = "counter/1";
 
@@ -51,6 +53,16 @@ impl Callable for Counter {
 
     fn extent(&self) -> Extent {
         Extent { items: 1, bytes: size_of::<i64>() as u64 }
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        matches!(method, "add" | "set").then(|| Savepoint::of(self.number))?
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some(number) = to.state() {
+            self.number = number;
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::args::{pack, shown, tuple, wanted};
 use super::counter::sum;
 use super::{
-    Args, Callable, Cx, Extent, Kind, PART_BYTES, Reply, int_of, no_method, part_of, part_to,
-    reply_list, reply_tuple,
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, int_of, no_method,
+    part_of, part_to, reply_list, reply_tuple,
 };
 
 pub(super) const TYPEID: &str = "dict/1";
@@ -344,6 +344,26 @@ impl Callable for Dict {
 
     fn extent(&self) -> Extent {
         Extent { items: self.entries.len() as u64, bytes: self.bytes }
+    }
+
+    fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {
+        if !matches!(method, "set" | "set_default" | "add" | "compare_and_set" | "delete") {
+            return None;
+        }
+        let key = args.clone().value().ok()?.key().ok()?;
+        let place = self.places.get(&key).copied();
+        let entry = place.and_then(|place| Some((place, self.entries.get(&place)?.clone())));
+        Savepoint::of((key, entry, self.next_place, self.revision))
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        type Saved = (Key, Option<(u64, Entry)>, u64, u64);
+        let Some((key, entry, next_place, revision)) = to.state::<Saved>() else { return };
+        self.remove(&key);
+        if let Some((place, entry)) = entry {
+            self.insert(key, place, entry);
+        }
+        (self.next_place, self.revision) = (next_place, revision);
     }
 }
 

@@ -5,7 +5,10 @@
 use bytes::Bytes;
 use ganger_shared::{CallError, Packed};
 
-use super::{Args, Callable, Cx, Extent, Kind, Lane, Reply, Stage, no_method, part_of, part_to};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Lane, Owner, Reply, Savepoint, Stage, no_method, part_of,
+    part_to,
+};
 
 pub(super) const TYPEID: &str = "event/1";
 
@@ -40,6 +43,16 @@ impl Callable for Flag {
 
     fn extent(&self) -> Extent {
         Extent { items: 1, bytes: 1 }
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        matches!(method, "set" | "clear").then(|| Savepoint::of(self.is_set))?
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some(is_set) = to.state() {
+            self.is_set = is_set;
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use ganger_shared::{CallError, Packed, Time};
 
 use super::hold::{KeptHold, not_held};
 use super::{
-    Args, Callable, Cx, Extent, Hold, Kind, Lane, Owner, Reply, Stage, no_method, part_of, part_to,
+    Args, Callable, Cx, Extent, Hold, Kind, Lane, Owner, Reply, Savepoint, Stage, no_method,
+    part_of, part_to,
 };
 
 pub(super) const LOCK: &str = "lock/1";
@@ -134,6 +135,16 @@ impl Callable for Lock {
 
     fn extent(&self) -> Extent {
         self.mutex.extent()
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {
+        (method == "release").then(|| Savepoint::of(self.mutex.holder))?
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        if let Some(holder) = to.state() {
+            self.mutex.holder = holder;
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use ganger_shared::{CallError, Packed, Value};
 
 use super::args::{pack, shown, wanted};
-use super::{Args, Callable, Cx, Extent, Kind, PART_BYTES, Reply, no_method, part_of, part_to};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
+    part_to,
+};
 
 pub(super) const TYPEID: &str = "namespace/1";
 
@@ -99,6 +102,26 @@ impl Callable for Namespace {
 
     fn extent(&self) -> Extent {
         Extent { items: self.values.len() as u64, bytes: self.bytes }
+    }
+
+    fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {
+        if !matches!(method, "set" | "delete") {
+            return None;
+        }
+        let name = args.clone().text().ok()?;
+        let value = self.values.get(&name).cloned();
+        Savepoint::of((name, value))
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        let Some((name, value)) = to.state::<(String, Option<Packed>)>() else { return };
+        if let Some(old) = self.values.remove(&name) {
+            self.bytes -= bytes_of(&name, &old);
+        }
+        if let Some(value) = value {
+            self.bytes += bytes_of(&name, &value);
+            self.values.insert(name, value);
+        }
     }
 }
 

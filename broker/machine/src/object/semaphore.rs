@@ -7,7 +7,8 @@ use ganger_shared::{CallError, Packed, Time};
 
 use super::hold::{KeptHold, not_held};
 use super::{
-    Args, Callable, Cx, Extent, Hold, Kind, Lane, Owner, Reply, Stage, no_method, part_of, part_to,
+    Args, Callable, Cx, Extent, Hold, Kind, Lane, Owner, Reply, Savepoint, Stage, no_method,
+    part_of, part_to,
 };
 
 pub(super) const SEMAPHORE: &str = "semaphore/1";
@@ -118,6 +119,28 @@ impl Callable for Semaphore {
     fn extent(&self) -> Extent {
         let items = self.holds.len() as u64;
         Extent { items, bytes: (items + 1) * size_of::<Hold>() as u64 }
+    }
+
+    fn savepoint(&self, method: &str, _args: &Args, owner: Owner) -> Option<Savepoint> {
+        if method != "release" {
+            return None;
+        }
+        let tokens = self.of.get(&owner).cloned().unwrap_or_default();
+        let held: Vec<(u64, Owner, Time)> =
+            tokens.iter().map(|token| (*token, owner, self.holds[token].1)).collect();
+        Savepoint::of((self.free, self.latest, held))
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        let Some((free, latest, held)) = to.state::<(_, _, Vec<(u64, Owner, Time)>)>() else {
+            return;
+        };
+        for (token, owner, since) in held {
+            if !self.holds.contains_key(&token) {
+                self.add(token, owner, since);
+            }
+        }
+        (self.free, self.latest) = (free, latest);
     }
 }
 

@@ -8,7 +8,8 @@ use ganger_shared::{CallError, Packed};
 
 use super::args::{items_of, shown};
 use super::{
-    Args, Callable, Cx, Extent, Kind, PART_BYTES, Reply, no_method, part_of, part_to, reply_list,
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
+    part_to, reply_list,
 };
 
 pub(super) const TYPEID: &str = "set/1";
@@ -165,6 +166,26 @@ impl Callable for Set {
 
     fn extent(&self) -> Extent {
         Extent { items: self.members.len() as u64, bytes: self.bytes }
+    }
+
+    fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {
+        if !matches!(method, "add" | "discard" | "remove") {
+            return None;
+        }
+        let key = args.clone().value().ok()?.key().ok()?;
+        let place = self.places.get(&key).copied();
+        let item = place.and_then(|place| Some((place, self.members.get(&place)?.clone())));
+        Savepoint::of((key, item, self.next_place))
+    }
+
+    fn go_back(&mut self, to: Savepoint) {
+        type Saved = (Key, Option<(u64, Packed)>, u64);
+        let Some((key, item, next_place)) = to.state::<Saved>() else { return };
+        self.remove(&key);
+        if let Some((place, item)) = item {
+            self.place(key, place, item);
+        }
+        self.next_place = next_place;
     }
 }
 

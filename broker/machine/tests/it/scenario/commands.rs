@@ -409,6 +409,7 @@ impl World {
             "submit" => self.submit(session, &mut words)?,
             "use" => self.use_object(session, &mut words)?,
             "call" => self.call(session, &mut words)?,
+            "finish" => self.finish(session, &mut words)?,
             "subscribe" => Request::Subscribe {
                 subscription,
                 queue: name(words.next("a queue")?)?,

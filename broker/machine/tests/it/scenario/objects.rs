@@ -3,6 +3,7 @@
 //! ```text
 //!   use c1 NAME|_ TYPEID [durability=] [VALUE …]
 //!   call c1 NAME METHOD [seq=] [answered=] [type=] [by=2|lease#1] [wait=5s] [VALUE …] [; VALUE …]
+//!   finish w1 lease#1 OUTPUT [; NAME[:TYPEID] METHOD VALUE … | ; submit QUEUE NUMBER PAYLOAD …]
 //!   objects    object NAME    remove NAME
 //! ```
 //!
@@ -12,7 +13,9 @@
 
 use bytes::Bytes;
 use ganger_shared::admin::{AdminVerb, HolderInfo, ObjectDetails, ObjectInfo, WaiterInfo};
-use ganger_shared::{Block, By, CallError, Name, Packed, Request, SessionId, Value};
+use ganger_shared::{
+    Block, By, CallError, Effect, JobOptions, Name, Packed, Request, SessionId, Value,
+};
 
 use super::commands::{Problem, Words, World, durability, name};
 use super::show::Names;
@@ -35,6 +38,20 @@ impl World {
             durability: words.named.remove("durability").map(durability).transpose()?,
             args: arguments(&words.ordered.by_ref().collect::<Vec<_>>()),
         })
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        session: SessionId,
+        words: &mut Words<'_>,
+    ) -> Result<Request, Problem> {
+        let lease = self.leases(words.next("a lease")?)?.first;
+        let given: Vec<&str> = words.ordered.by_ref().collect();
+        let mut parts = given.split(|word| *word == ";");
+        let output = parts.next().into_iter().flatten().copied().next().unwrap_or_default();
+        let effects = parts.map(effect).collect::<Result<Vec<_>, _>>()?;
+        let output = Bytes::copy_from_slice(output.as_bytes());
+        Ok(Request::Finish { request: self.next_request(session), lease, output, effects })
     }
 
     pub(super) fn call(
@@ -82,6 +99,26 @@ pub(super) fn admin_verb(verb: &str, words: &mut Words<'_>) -> Result<Option<Adm
         "remove" => AdminVerb::ObjectRemove { object: name(words.next("an object")?)? },
         _ => return Ok(None),
     }))
+}
+
+fn effect(words: &[&str]) -> Result<Effect, Problem> {
+    match words {
+        ["submit", queue, number, payloads @ ..] => Ok(Effect::Submit {
+            queue: name(queue)?,
+            first_seq: number.parse().map_err(|_| format!("number {number:?}"))?,
+            options: JobOptions::new(name("work")?),
+            payloads: payloads.iter().collect(),
+        }),
+        [object, method, args @ ..] => {
+            let (object, typeid) = match object.split_once(':') {
+                Some((object, typeid)) => (object, Some(name(typeid)?)),
+                None => (*object, None),
+            };
+            let (object, method) = (name(object)?, (*method).to_owned());
+            Ok(Effect::Call { object, typeid, method, args: arguments(args) })
+        }
+        _ => Err("an effect is a call or a submit".to_owned()),
+    }
 }
 
 fn arguments(words: &[&str]) -> Bytes {
