@@ -190,6 +190,7 @@ fn rejected(rejection: &Rejection) -> Option<String> {
             Some("ganger object types".to_owned())
         }
         Rejection::Schema { .. }
+        | Rejection::Effect { .. }
         | Rejection::LeaseLost { .. }
         | Rejection::TooLarge { .. }
         | Rejection::TooMany { .. }

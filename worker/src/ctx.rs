@@ -3,12 +3,13 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ganger_shared::{JobId, LeaseId, Name, Request, Time};
 
 use crate::client::Client;
+use crate::effects::Effects;
 use crate::stop::{Stop, StopReason};
 use crate::subscription::Delivery;
 
@@ -44,6 +45,8 @@ struct Shared {
     ends: Option<SystemTime>,
     stop: Arc<Stop>,
     states: Arc<States>,
+    /// What is to happen with the end of the job.
+    effects: Mutex<Effects>,
     /// Where progress goes, and when some was last sent; nowhere without a broker.
     progress: Option<(Client, Mutex<Option<Instant>>)>,
 }
@@ -91,7 +94,8 @@ impl Ctx {
         let limit = about.time_limit.map(|limit| SystemTime::now() + limit);
         let ends = [about.deadline.map(moment), limit].into_iter().flatten().min();
         let progress = client.map(|client| (client, Mutex::default()));
-        Self { shared: Arc::new(Shared { about, ends, stop, states, progress }) }
+        let effects = Mutex::default();
+        Self { shared: Arc::new(Shared { about, ends, stop, states, effects, progress }) }
     }
 
     /// The job's id.
@@ -130,6 +134,10 @@ impl Ctx {
     #[must_use]
     pub fn deadline(&self) -> Option<SystemTime> {
         self.shared.ends
+    }
+
+    pub(crate) fn effects(&self) -> MutexGuard<'_, Effects> {
+        self.shared.effects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client that its worker works with; none without a broker.

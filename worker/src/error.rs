@@ -230,7 +230,8 @@ fn rejection_code(rejection: &Rejection) -> u8 {
         | Rejection::Conflict(_)
         | Rejection::WrongType { .. }
         | Rejection::Schema { .. }
-        | Rejection::LeaseLost { .. } => exit::CONFLICT,
+        | Rejection::LeaseLost { .. }
+        | Rejection::Effect { .. } => exit::CONFLICT,
         Rejection::NoType { .. } | Rejection::NoMethod { .. } => exit::USAGE,
         Rejection::NotYours => exit::NOT_AUTHORISED,
         Rejection::Invalid(_) => exit::USAGE,

@@ -15,12 +15,13 @@ use bytes::Bytes;
 use futures_lite::FutureExt;
 use futures_lite::future::or;
 use ganger_shared::time::millis;
-use ganger_shared::{Block, Failure, JobId, LeaseId, Name, Outcome, SessionId};
+use ganger_shared::{Block, Effect, Failure, JobId, LeaseId, Name, Outcome, SessionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, IntoName};
 use crate::ctx::{About, Ctx, States};
+use crate::effects::Effects;
 use crate::error::{Error, sentence};
 use crate::stop::{Stop, StopReason};
 
@@ -271,7 +272,8 @@ impl Router {
             deadline: None,
             time_limit: None,
         };
-        match self.attempt(about, payload.into(), &Arc::new(Stop::default()), None).await {
+        let attempted = self.attempt(about, payload.into(), &Arc::new(Stop::default()), None).await;
+        match attempted.map(|attempted| attempted.outcome) {
             Some(Outcome::Ack { outputs }) => Ok(outputs.iter().next().unwrap_or_default()),
             Some(Outcome::Nack { failure, retry_after_ms }) => {
                 let after = retry_after_ms.map(Duration::from_millis);
@@ -294,12 +296,13 @@ impl Router {
         payload: Bytes,
         stop: &Arc<Stop>,
         client: Option<Client>,
-    ) -> Option<Outcome> {
+    ) -> Option<Attempted> {
         let Some(handler) = self.handlers.get(&about.handler).or(self.any.as_ref()) else {
-            return Some(self.unknown(&about.handler));
+            return Some(self.unknown(&about.handler).into());
         };
         let limit = about.time_limit;
         let ctx = Ctx::new(about, Arc::clone(stop), Arc::clone(&self.states), client);
+        let effects = ctx.clone();
         let work = AssertUnwindSafe(async { (handler.start)(payload, ctx).await }).catch_unwind();
         let work = async { Ok(work.await) };
         let over = async {
@@ -322,13 +325,15 @@ impl Router {
         };
         match or(work, over).await {
             Ok(result) => match stop.reason() {
-                None | Some(StopReason::Cancelled | StopReason::Drained) => Some(outcome(result)),
-                Some(StopReason::TimeLimit) => Some(timed_out(limit)),
+                None | Some(StopReason::Cancelled | StopReason::Drained) => {
+                    Some(attempted(outcome(result), &effects))
+                }
+                Some(StopReason::TimeLimit) => Some(timed_out(limit).into()),
                 Some(StopReason::LeaseLost) => None,
             },
-            Err(StopReason::TimeLimit) => Some(timed_out(limit)),
+            Err(StopReason::TimeLimit) => Some(timed_out(limit).into()),
             Err(StopReason::Cancelled | StopReason::Drained) => {
-                Some(Outcome::Release { delay_ms: 0 })
+                Some(Outcome::Release { delay_ms: 0 }.into())
             }
             Err(StopReason::LeaseLost) => None,
         }
@@ -342,6 +347,32 @@ impl Router {
                 Outcome::Dead { failure: Failure::new("unknown-handler", &message) }
             }
         }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    pub(crate) outcome: Outcome,
+    /// What is to happen with it, where it is an ack.
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl From<Outcome> for Attempted {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, effects: Vec::new() }
+    }
+}
+
+/// An outcome with the effects that the handler has collected.
+fn attempted(outcome: Outcome, ctx: &Ctx) -> Attempted {
+    if !matches!(outcome, Outcome::Ack { .. }) {
+        return outcome.into();
+    }
+    let Effects { list, mistake } = std::mem::take(&mut *ctx.effects());
+    match mistake {
+        None => Attempted { outcome, effects: list },
+        Some(mistake) => Outcome::Dead { failure: Failure::new("bad-effect", &mistake) }.into(),
     }
 }
 
@@ -476,7 +507,9 @@ mod tests {
         };
         let stop = Arc::new(Stop::default());
         let outcome = ganger_rt::block_on(router.attempt(about, Bytes::new(), &stop, None));
-        let Some(Outcome::Nack { failure, .. }) = outcome else { panic!("{outcome:?}") };
+        let Some(Attempted { outcome: Outcome::Nack { failure, .. }, .. }) = outcome else {
+            panic!("{outcome:?}")
+        };
         assert_eq!(failure.kind, "timeout");
         assert!(dropped.try_recv().is_ok());
     }

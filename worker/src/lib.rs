@@ -10,7 +10,7 @@
 //! | wait for results | [`JobHandle::result`], [`Client::wait`], [`Endings::next`] |
 //! | share a list | [`Client::list`]: [`append`](List::append), [`pop`](List::pop), [`range`](List::range), [`follow`](List::follow) |
 //! | share other objects | [`Objects`]: dicts, counters, locks and the like |
-//! | run handlers | [`Worker`] |
+//! | run handlers | [`Worker`]; [`Ctx::finish`] has things happen together with the end of a job |
 //! | take jobs by hand | [`Queue::subscribe`]: [`pull`](Subscription::pull) one by one, [`next_run`](Subscription::next_run) whole runs |
 //! | look after a broker | [`Client::admin`] |
 //! | run commands as handlers | [`exec::Exec`] |
@@ -46,6 +46,7 @@ mod client;
 pub mod command;
 mod connection;
 mod ctx;
+mod effects;
 mod endings;
 pub mod error;
 pub mod exec;
@@ -68,6 +69,7 @@ mod worker;
 
 pub use client::{Cancelled, Client, DEFAULT_BROKER, IntoName, Options};
 pub use ctx::Ctx;
+pub use effects::Done;
 pub use endings::{Ended, Endings, JobFailed};
 pub use error::Error;
 pub use ganger_rt::{block_on, spawn};
@@ -80,5 +82,5 @@ pub use object::{
 pub use queue::Queue;
 pub use stop::StopReason;
 pub use submit::{Accepted, JobHandle, Many, One, Submit, SubmitRun, Submitted};
-pub use subscription::{Delivery, Run, Settling, Subscription};
+pub use subscription::{Delivery, NotFinished, Run, Settling, Subscription};
 pub use worker::{DRAIN_TIMEOUT, Drainer, Worker};

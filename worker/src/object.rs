@@ -388,7 +388,7 @@ impl Caller for Object {
     }
 }
 
-fn encoded(args: &[Value]) -> Result<Bytes, Error> {
+pub(crate) fn encoded(args: &[Value]) -> Result<Bytes, Error> {
     let mut bytes = Vec::new();
     for arg in args {
         arg.encode_to(&mut bytes).map_err(|error| Error::Invalid(error.to_string()))?;

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::time::millis;
 use ganger_shared::{
-    Backoff, Block, Durability, JobId, JobOptions, JobRange, Name, Priority, Request, Response,
-    ResultsTo, Time, limits,
+    Backoff, Block, Durability, Effect, JobId, JobOptions, JobRange, Name, Priority, Request,
+    Response, ResultsTo, Time, limits,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,6 +80,14 @@ impl Submit<One> {
     pub(crate) fn json(client: Client, queue: Name, payload: &impl Serialize) -> Self {
         let payload = serde_json::to_vec(payload).map(Bytes::from);
         Self::one(client, Ok(queue), payload.map_err(|error| Error::Encode(Arc::new(error))))
+    }
+
+    /// What it is as an effect of another job's end; it gets its number when it is sent.
+    pub(crate) fn into_effect(self) -> Result<Effect, Error> {
+        let queue = self.queue?;
+        let options = with_handler(self.options, self.handler, &queue);
+        let payloads = Block::one(self.kind.payload?);
+        Ok(Effect::Submit { queue, first_seq: 0, options, payloads })
     }
 
     /// Submits the job and waits for its result.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_shared::time::millis;
 use ganger_shared::{
-    Block, Failure, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Response, Settlement,
-    SubscriptionId, Time,
+    Block, Effect, Failure, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Rejection,
+    Response, Settlement, SubscriptionId, Time,
 };
 
 use crate::calls::{Answered, unexpected};
@@ -361,6 +361,34 @@ impl Delivery {
         self.settle(Outcome::Ack { outputs: Block::one(output) })
     }
 
+    /// Done, with this result and with effects: all of them happen together with the end of the job, or
+    /// none does.
+    ///
+    /// # Errors
+    /// [`NotFinished::Refused`] gives the delivery back, to be ended otherwise.
+    pub async fn finish(
+        mut self,
+        output: impl Into<Bytes>,
+        effects: Vec<Effect>,
+    ) -> Result<(), NotFinished> {
+        let output = output.into();
+        let session = Arc::clone(self.client.session());
+        if output.len() > session.output_bytes_max() {
+            return Ok(self.ack(output).await?);
+        }
+        let (epoch, lease) = (self.epoch, self.lease);
+        self.settled = true;
+        let answers = vec![session.finish(epoch, lease, output, effects)];
+        match (Settling { answers }).await {
+            Ok(()) => Ok(()),
+            Err(Error::Rejected(rejection)) => {
+                self.settled = false;
+                Err(NotFinished::Refused { delivery: Box::new(self), rejection })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Failed: it is tried again after its backoff, or becomes a dead letter.
     pub fn nack(self, failure: Failure) -> Settling {
         self.settle(Outcome::Nack { failure, retry_after_ms: None })
@@ -424,6 +452,23 @@ impl Drop for Delivery {
             self.client.session().release(Held { epoch: self.epoch, leases });
         }
     }
+}
+
+/// Why a job has not ended with its effects.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFinished {
+    /// One effect cannot be had, so none has happened, and the job is still leased.
+    #[error("the job goes on")]
+    Refused {
+        /// The job, to be ended otherwise.
+        delivery: Box<Delivery>,
+        /// Which effect, and why.
+        #[source]
+        rejection: Rejection,
+    },
+    /// The lease was lost, or the connection has ended.
+    #[error(transparent)]
+    Failed(#[from] Error),
 }
 
 fn ack_or_dead(output: Bytes, bytes_max: usize) -> Outcome {

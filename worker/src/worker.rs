@@ -11,16 +11,16 @@ use bytes::Bytes;
 use event_listener::{Event, listener};
 use futures_lite::future::or;
 use ganger_rt::Task;
-use ganger_shared::{LeaseId, Name};
+use ganger_shared::{Effect, Failure, LeaseId, Name, Outcome};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, IntoName};
 use crate::ctx::{About, Ctx};
 use crate::error::Error;
-use crate::handler::{JobError, Router, UnknownHandler};
+use crate::handler::{Attempted, JobError, Router, UnknownHandler};
 use crate::stop::{Stop, StopReason};
-use crate::subscription::{Delivery, Subscription};
+use crate::subscription::{Delivery, NotFinished, Subscription};
 
 /// How long a draining worker waits for its handlers unless told otherwise: 25 s, which leaves a
 /// supervisor that kills after 30 s some time.
@@ -308,6 +308,18 @@ impl Worker {
     }
 }
 
+/// Ends a job with effects; one that cannot be had fails the attempt.
+async fn finish(delivery: Delivery, outcome: Outcome, effects: Vec<Effect>) {
+    let Outcome::Ack { outputs } = outcome else { return drop(delivery.settle(outcome)) };
+    let output = outputs.iter().next().unwrap_or_default();
+    if let Err(NotFinished::Refused { delivery, rejection }) =
+        delivery.finish(output, effects).await
+    {
+        log::warn!(job:% = delivery.job(), rejection:%; "effect refused, the attempt has failed");
+        delivery.nack(Failure::new("effect-refused", &rejection.to_string()));
+    }
+}
+
 /// What the slots of one worker share.
 #[derive(Debug)]
 struct Crew {
@@ -341,10 +353,11 @@ impl Crew {
         let outcome = self.router.attempt(about, payload, &stop, client).await;
         self.running().remove(&lease);
         match outcome {
-            Some(outcome) => {
+            Some(Attempted { outcome, effects }) if effects.is_empty() => {
                 // Nobody waits for the answer: if the lease was lost, the job runs elsewhere.
                 delivery.settle(outcome);
             }
+            Some(Attempted { outcome, effects }) => finish(delivery, outcome, effects).await,
             None => {
                 log::warn!(job:% = delivery.job(), lease:%; "lease lost, what the handler did counts for nothing");
                 delivery.forget();

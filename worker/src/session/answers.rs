@@ -106,10 +106,16 @@ impl Session {
             }
             return;
         };
-        if let Some(Request::Settle { settlements, .. }) = &call.request {
-            for settlement in settlements {
-                state.release_held(settlement.leases);
+        match &call.request {
+            Some(Request::Settle { settlements, .. }) => {
+                for settlement in settlements {
+                    state.release_held(settlement.leases);
+                }
             }
+            Some(Request::Finish { lease, .. }) if matches!(response, Response::Settled { .. }) => {
+                state.release_held(LeaseRange::one(*lease));
+            }
+            _ => {}
         }
         drop(state);
         if let Some(answer) = call.answer.answer(response) {

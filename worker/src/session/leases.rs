@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use event_listener::listener;
-use ganger_shared::{Block, LeaseId, LeaseRange, Outcome, Request, Response, Settlement};
+use ganger_shared::{Block, Effect, LeaseId, LeaseRange, Outcome, Request, Response, Settlement};
 
 use super::{Leave, Link, Session, State, append};
 use crate::calls::{Answer, Answered, Call, Settler};
@@ -125,6 +126,43 @@ impl Session {
         if !matches!(leave, Leave::Together) {
             state.send_gathered();
         }
+        drop(state);
+        self.flusher.carry_out(leave);
+        answered
+    }
+
+    /// Ends a lease as done, with effects. The answer says whether it was still held, or which effect
+    /// cannot be had; then it is held still.
+    pub(crate) fn finish(
+        &self,
+        epoch: u64,
+        lease: LeaseId,
+        output: Bytes,
+        mut effects: Vec<Effect>,
+    ) -> Answered {
+        let (sender, receiver) = oneshot::channel();
+        let answered = Answered::new(receiver);
+        let mut state = self.lock();
+        state.running.remove(&lease);
+        if let Link::Ended(error) = &state.link {
+            sender.send(Err(error.clone()));
+            return answered;
+        }
+        if epoch != state.epoch {
+            sender.send(Err(Error::LeaseLost { lease }));
+            return answered;
+        }
+        for effect in &mut effects {
+            if let Effect::Submit { first_seq, payloads, .. } = effect {
+                *first_seq = state.next_seq;
+                state.next_seq += u64::from(payloads.count());
+            }
+        }
+        let id = state.take_request();
+        let request = Request::Finish { request: id, lease, output, effects };
+        let leave = state.send_call(&request);
+        let settler = Settler { leases: LeaseRange::one(lease), sender };
+        state.keep(id, Call { request: Some(request), answer: Answer::Settled(vec![settler]) });
         drop(state);
         self.flusher.carry_out(leave);
         answered

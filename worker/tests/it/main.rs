@@ -4,6 +4,7 @@
 
 mod commands;
 mod connection;
+mod effects;
 mod jobs;
 mod lists;
 mod objects;
