@@ -3,6 +3,7 @@
 //! Not which methods there are, which is in [`types`], nor what they do, which is the machine's.
 //! [`proxy`] has them as functions.
 
+pub mod custom;
 pub mod proxy;
 pub mod types;
 
@@ -13,6 +14,7 @@ use crate::id::LeaseId;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::value::Packed;
 
+pub use custom::SharedObject;
 pub use types::{Method, ObjectType, Takes};
 
 /// On whose behalf an object is called: who will hold what the call acquires, and for how long.

@@ -163,7 +163,7 @@ impl<U: Serialize> Serialize for Done<U> {
     }
 }
 
-impl<U: Into<Bytes>> From<Done<U>> for Bytes {
+impl<U: Into<Self>> From<Done<U>> for Bytes {
     /// The output.
     fn from(done: Done<U>) -> Self {
         done.output.into()

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_shared::object::proxy::{
-    ArrayProxy, BarrierProxy, Caller, ConditionProxy, CounterProxy, DictProxy, EventProxy,
-    Invocation, ListProxy, LockProxy, NamespaceProxy, SemaphoreProxy, SetProxy, ValueProxy,
+    ArrayProxy, BarrierProxy, CallFailure, Caller, ConditionProxy, CounterProxy, DictProxy,
+    EventProxy, Invocation, ListProxy, LockProxy, NamespaceProxy, SemaphoreProxy, SetProxy,
+    ValueProxy,
 };
 use ganger_shared::object::{Takes, types};
 use ganger_shared::time::millis;
-use ganger_shared::{Block, By, Durability, Name, Packed, Rejection, Request, Response, Value};
+use ganger_shared::{
+    Block, By, CallError, Durability, Name, Packed, Rejection, Request, Response, Value,
+};
 
 use crate::calls::{Answered, unexpected};
 use crate::client::{Client, IntoName};
@@ -349,6 +352,15 @@ impl Object {
             wait_ms,
             args,
         })
+    }
+}
+
+impl CallFailure for Error {
+    fn into_user(self) -> Result<Packed, Self> {
+        match self {
+            Self::Call(CallError::User { value, .. }) => Ok(value),
+            other => Err(other),
+        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Invocation {
 /// A way to one object.
 pub trait Caller: Clone + Send + Sync + 'static {
     /// Why a call has no answer; a [`CallError`](super::CallError) among others.
-    type Error: From<ConvertError> + Send;
+    type Error: CallFailure;
 
     /// Calls a method and returns its answer.
     fn call(&self, call: Invocation) -> impl Future<Output = Result<Packed, Self::Error>> + Send;
@@ -62,6 +62,31 @@ pub trait Caller: Clone + Send + Sync + 'static {
 
     /// Calls a method and does not wait for the answer: for what is dropped.
     fn send(&self, call: Invocation);
+}
+
+/// Why a call has no answer.
+pub trait CallFailure: From<ConvertError> + Send + Sized {
+    /// The error that the method itself has returned, as a value.
+    ///
+    /// # Errors
+    /// Itself, if it is no such error.
+    fn into_user(self) -> Result<Packed, Self>;
+}
+
+/// What a method that returns a `Result` has returned: the program's own error is the inner one.
+///
+/// # Errors
+/// The caller's, whatever else has gone wrong.
+pub fn outcome<T, E, F>(answered: Result<Packed, F>) -> Result<Result<T, E>, F>
+where
+    T: DeserializeOwned,
+    E: DeserializeOwned,
+    F: CallFailure,
+{
+    match answered {
+        Ok(packed) => Ok(Ok(answer(&packed)?)),
+        Err(error) => Ok(Err(answer(&error.into_user()?)?)),
+    }
 }
 
 /// Arguments that are put together.
