@@ -173,7 +173,7 @@ pub enum Rejection {
         /// Why.
         reason: String,
         /// The error of the call, if it was one.
-        error: Option<CallError>,
+        error: Option<Box<CallError>>,
     },
 }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ganger_shared::object::custom::schema;
 use ganger_shared::object::proxy::{
     ArrayProxy, BarrierProxy, CallFailure, Caller, ConditionProxy, CounterProxy, DictProxy,
-    EventProxy, Invocation, ListProxy, LockProxy, NamespaceProxy, SemaphoreProxy, SetProxy,
-    ValueProxy,
+    EventProxy, Invocation, ListProxy, LockProxy, NamespaceProxy, ObjectProxy, SemaphoreProxy,
+    SetProxy, ValueProxy,
 };
 use ganger_shared::object::{Takes, types};
 use ganger_shared::time::millis;
@@ -191,6 +192,22 @@ pub trait Objects {
         self.object_of(name, "condition/1").map(ConditionProxy::new)
     }
 
+    /// An object of the program's own type, made with these arguments if there is none. Its methods are
+    /// compared with those that the broker knows.
+    ///
+    /// # Errors
+    /// As for [`semaphore`](Self::semaphore), [`Rejection::Schema`] among them.
+    #[expect(async_fn_in_trait, reason = "awaited where it is called, by whoever has the client")]
+    async fn open<P: ObjectProxy<Object>>(
+        &self,
+        name: impl IntoName,
+        args: &[Value],
+    ) -> Result<P, Error> {
+        let object = self.object_of(name, P::TYPEID)?;
+        object.make_checked(args, None, Some(schema(P::TYPEID, P::METHODS))).await?;
+        Ok(P::over(object))
+    }
+
     /// A semaphore, made with so many units if there is none.
     ///
     /// # Errors
@@ -287,6 +304,15 @@ impl Object {
         args: &[Value],
         durability: Option<Durability>,
     ) -> Result<bool, Error> {
+        self.make_checked(args, durability, None).await
+    }
+
+    async fn make_checked(
+        &self,
+        args: &[Value],
+        durability: Option<Durability>,
+        schema: Option<[u8; 32]>,
+    ) -> Result<bool, Error> {
         let Some(typeid) = self.typeid.clone() else {
             let name = &self.name;
             return Err(Error::Invalid(format!("to make {name} it must be said of which type")));
@@ -294,8 +320,7 @@ impl Object {
         let (args, object) = (encoded(args)?, Some(self.name.clone()));
         let session = self.client.session();
         session.room().await;
-        let make =
-            |request| Request::Use { request, object, typeid, schema: None, args, durability };
+        let make = |request| Request::Use { request, object, typeid, schema, args, durability };
         match session.call(make).await? {
             Response::Using { is_new, .. } => Ok(is_new),
             _ => Err(unexpected()),

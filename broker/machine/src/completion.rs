@@ -249,7 +249,7 @@ impl Machine {
 fn refused(at: usize, effects: &[Effect], refusal: Refusal) -> Rejection {
     let (reason, error) = match refusal {
         Refusal::Rejected(rejection) => (rejection.to_string(), None),
-        Refusal::Failed(error) => (error.to_string(), Some(error)),
+        Refusal::Failed(error) => (error.to_string(), Some(Box::new(error))),
     };
     let about = effects.get(at).map(Effect::about).unwrap_or_default();
     Rejection::Effect { effect: u32::try_from(at).unwrap_or(u32::MAX), about, reason, error }

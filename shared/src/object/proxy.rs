@@ -64,6 +64,18 @@ pub trait Caller: Clone + Send + Sync + 'static {
     fn send(&self, call: Invocation);
 }
 
+/// The proxy of a type that a program brings along.
+pub trait ObjectProxy<C: Caller> {
+    /// The type's stable name.
+    const TYPEID: &'static str;
+
+    /// The type's methods, as the program was built with them.
+    const METHODS: &'static [super::Method];
+
+    /// The proxy of the object that `object` leads to.
+    fn over(object: C) -> Self;
+}
+
 /// Why a call has no answer.
 pub trait CallFailure: From<ConvertError> + Send + Sized {
     /// The error that the method itself has returned, as a value.

@@ -458,7 +458,7 @@ fn rejections() -> [Rejection; 20] {
             effect: 1,
             about: "seen.add".into(),
             reason: "it is empty".into(),
-            error: Some(CallError::Empty),
+            error: Some(Box::new(CallError::Empty)),
         },
     ]
 }
