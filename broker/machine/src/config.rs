@@ -6,6 +6,8 @@ use ganger_shared::Durability;
 use ganger_shared::admin::QueueSettings;
 use ganger_shared::limits::PAYLOAD_BYTES_MAX;
 
+use crate::registry::Registry;
+
 /// Whether queues and lists that nobody has configured are made on first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Creation {
@@ -56,6 +58,8 @@ pub struct Config {
     pub finished_runs_max: usize,
     /// Bytes of their outputs, at most: 16 MiB.
     pub finished_bytes_max: usize,
+    /// Which types of objects there are, and which objects from the start.
+    pub registry: Registry,
     /// Subscriptions, waits, follows and parked calls of one session, at most: 65,536.
     pub calls_per_session_max: usize,
     /// Submits that wait for room in one queue, at most: 1,024.
@@ -107,6 +111,7 @@ impl Default for Config {
             list_bytes_max: 1 << 30,
             finished_runs_max: 10_000,
             finished_bytes_max: 16 << 20,
+            registry: Registry::default(),
             calls_per_session_max: 1 << 16,
             submits_waiting_max: 1_024,
             assign_jobs_max: 1_024,

@@ -44,6 +44,7 @@ mod places;
 mod promise;
 mod queue;
 mod ready;
+pub mod registry;
 mod replay;
 mod room;
 mod run;

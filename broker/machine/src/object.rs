@@ -10,6 +10,7 @@ mod barrier;
 mod cell;
 mod condition;
 mod counter;
+mod custom;
 mod dict;
 mod flag;
 mod hold;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use ganger_shared::{By, CallError, Durability, Name, Packed, SessionId, Time};
 
 pub(crate) use self::args::{Args, int_of, shown};
+pub(crate) use self::custom::Custom;
 pub(crate) use self::hold::Hold;
 use crate::waiting::Waiters;
 

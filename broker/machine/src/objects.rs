@@ -15,7 +15,6 @@
 
 use bytes::Bytes;
 use ganger_shared::key::KeyId;
-use ganger_shared::object::types::{self, TYPES};
 use ganger_shared::object::{Method, Takes};
 use ganger_shared::{
     Block, By, Durability, LeaseId, LeaseRange, Name, Rejection, RequestId, Response, SessionId,
@@ -32,6 +31,7 @@ use crate::object::{self, Args, Cx, Extent, Limits, Object, ObjectKey, Owner, Re
 use crate::output::Output;
 use crate::promise::is_kept;
 use crate::queue::Size;
+use crate::registry::{Registration, Served};
 use crate::submit::not_found;
 use crate::timer::Timer;
 use crate::waiting::{Made, Waiters};
@@ -119,7 +119,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<(), Rejection> {
         let Use { request, object, typeid, schema, args, durability } = wanted;
-        judge_schema(&typeid, schema)?;
+        self.judge_schema(&typeid, schema)?;
         let found = object.as_ref().and_then(|name| self.subject(name));
         let subject = match (found, &object) {
             (Some(subject), Some(name)) => {
@@ -136,6 +136,26 @@ impl Machine {
         let using = Response::Using { request, object: name, durability, is_new: found.is_none() };
         out.promise(session, durability, using);
         Ok(())
+    }
+
+    fn served(&self, typeid: &Name) -> Result<Served, Rejection> {
+        let registry = &self.config.registry;
+        let types = || registry.typeids();
+        let found = registry.find(typeid);
+        found.ok_or_else(|| Rejection::NoType { typeid: typeid.clone(), types: types() })
+    }
+
+    /// Whether client and broker understand the same by a type.
+    fn judge_schema(&self, typeid: &Name, client: Option<[u8; 32]>) -> Result<(), Rejection> {
+        let served = self.served(typeid)?;
+        let Some(client) = client else { return Ok(()) };
+        let short = |hash: [u8; 32]| hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let broker = match served.schema {
+            Some(broker) if broker == client => return Ok(()),
+            Some(broker) => short(broker),
+            None => "that of every broker".to_owned(),
+        };
+        Err(Rejection::Schema { typeid: typeid.clone(), client: short(client), broker })
     }
 
     /// What has this name and methods.
@@ -200,6 +220,26 @@ impl Machine {
         }
     }
 
+    /// Makes an object that is to exist from the start, unless it does.
+    ///
+    /// # Errors
+    /// What has its name already, or what is wrong with it.
+    pub fn register(
+        &mut self,
+        name: &Name,
+        registration: &Registration,
+        out: &mut Output,
+    ) -> Result<(), Rejection> {
+        let Registration { typeid, args, durability, .. } = registration;
+        match self.subject(name) {
+            Some(subject) => self.judge_type(name, subject, typeid),
+            None => {
+                self.make_object(Some(name.clone()), typeid, args.clone(), *durability, out)?;
+                Ok(())
+            }
+        }
+    }
+
     fn make_object(
         &mut self,
         name: Option<Name>,
@@ -208,7 +248,7 @@ impl Machine {
         durability: Option<Durability>,
         out: &mut Output,
     ) -> Result<Subject, Rejection> {
-        let Some(made) = types::builtin(typeid) else { return Err(no_type(typeid)) };
+        let made = self.served(typeid)?;
         let name = match name {
             // One that it gave and has removed since.
             Some(name) if name.starts_with(UNNAMED) => return Err(not_found("object", &name)),
@@ -232,7 +272,8 @@ impl Machine {
         let limits = self.limits();
         let cx = context(self.now, owner, Stage::Made, &mut next_token, limits);
         let what = made.typeid;
-        object::make(what, Args::new(args.clone()), &cx).map_err(|error| {
+        let registry = &self.config.registry;
+        registry.make(what, Args::new(args.clone()), &cx).map_err(|error| {
             Rejection::Invalid(format!("no {what} can be made with that: {error}"))
         })?;
         let (at, object, typeid) = (self.now, name.clone(), typeid.clone());
@@ -393,12 +434,15 @@ impl Machine {
 
     fn method_of(&self, subject: Subject, name: &str) -> Result<&'static Method, Rejection> {
         let typeid = self.subject_typeid(subject);
-        let methods = types::builtin(typeid).map_or(&[][..], |found| found.methods);
-        let found = methods.iter().find(|method| method.name == name);
+        let registry = &self.config.registry;
+        let methods = registry.find(typeid).map_or(&[][..], |found| found.methods);
+        let object = self.subject_name(subject);
+        let may = |method: &&Method| registry.exposes(object, method.name);
+        let found = methods.iter().filter(may).find(|method| method.name == name);
         found.ok_or_else(|| Rejection::NoMethod {
             typeid: typeid_name(typeid),
             method: name.to_owned(),
-            methods: methods.iter().map(|method| method.name.to_owned()).collect(),
+            methods: methods.iter().filter(may).map(|method| method.name.to_owned()).collect(),
         })
     }
 
@@ -576,7 +620,7 @@ impl Machine {
         let owner = Owner { session: SessionId(0), by: By::Session };
         let cx = context(self.now, owner, Stage::Made, &mut self.next_lease, limits);
         // It was made before it was recorded.
-        if let Ok(kind) = object::make(typeid, Args::new(args), &cx) {
+        if let Ok(kind) = self.config.registry.make(typeid, Args::new(args), &cx) {
             self.add_object(name, durability, kind);
         }
     }
@@ -642,25 +686,6 @@ pub(crate) fn context(
     limits: Limits,
 ) -> Cx<'_> {
     Cx { now, owner, stage, next_token, limits, waiting: 0, told: 0, changed: false }
-}
-
-fn judge_schema(typeid: &Name, schema: Option<[u8; 32]>) -> Result<(), Rejection> {
-    if types::builtin(typeid).is_none() {
-        return Err(no_type(typeid));
-    }
-    match schema {
-        None => Ok(()),
-        Some(client) => {
-            let client = client[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-            let broker = "that of every broker".to_owned();
-            Err(Rejection::Schema { typeid: typeid.clone(), client, broker })
-        }
-    }
-}
-
-fn no_type(typeid: &Name) -> Rejection {
-    let types = TYPES.iter().map(|found| found.typeid.to_owned()).collect();
-    Rejection::NoType { typeid: typeid.clone(), types }
 }
 
 pub(crate) fn typeid_name(typeid: &str) -> Name {

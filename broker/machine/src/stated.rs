@@ -31,7 +31,6 @@ use crate::event::{Event, StopCause};
 use crate::finished::Finished;
 use crate::list::{Form, ItemRun, ListKey};
 use crate::machine::Machine;
-use crate::object;
 use crate::objects::typeid_name;
 use crate::output::Output;
 use crate::payloads::Payloads;
@@ -521,7 +520,7 @@ impl Machine {
                 }
             }
             Stated::Object { object, typeid, durability, revision } => {
-                if let Some(kind) = object::blank(&typeid) {
+                if let Some(kind) = self.config.registry.blank(&typeid) {
                     let key = self.add_object(&object, durability, kind);
                     self.objects[key.0].revision = revision;
                 }

@@ -15,6 +15,11 @@ impl Args {
         Self { rest: encoded, taken: 0 }
     }
 
+    /// What is left.
+    pub(crate) fn into_rest(self) -> Bytes {
+        self.rest
+    }
+
     /// The next one, if it was given.
     pub(crate) fn given(&mut self) -> Result<Option<Packed>, CallError> {
         if self.rest.is_empty() {

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a seed that failed is told to whoever runs the test")]
 #![expect(clippy::disallowed_methods, reason = "the machine is pure, its tests read files")]
 
+mod custom;
 mod golden;
 mod journal;
 mod scenario;
