@@ -46,7 +46,7 @@ impl Barrier {
             Stage::TimedOut => {
                 cx.told = cx.waiting;
                 cx.changed = !self.is_broken;
-                self.is_broken = true;
+                (self.is_broken, self.passing) = (true, 0);
                 Err(CallError::Broken)
             }
         }
@@ -62,6 +62,8 @@ impl Callable for Barrier {
                 let is_broken = method == "abort";
                 cx.changed = self.is_broken != is_broken;
                 self.is_broken = is_broken;
+                // One that was to be let go may have lost its lease before.
+                self.passing = 0;
                 cx.told = cx.waiting;
                 Ok(Reply::None)
             }
