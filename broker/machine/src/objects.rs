@@ -503,12 +503,23 @@ impl Machine {
             Subject::List(key) => (&mut self.lists[key.0], 0),
         };
         let before = kind.extent();
+        let count = called.args.count();
         let mut cx = context(called.at, owner, called.stage, &mut self.next_lease, limits);
-        cx.waiting = waiting;
+        let (mut changed, mut told) = (false, 0);
         let (mut waits, mut errors) = (None, Vec::new());
-        let mut results = Results::new(called.args.count());
+        let mut results = Results::new(count);
         for (index, args) in (0..).zip(called.args.iter()) {
-            match kind.call(&called.method, Args::new(args), &mut cx) {
+            (cx.changed, cx.told, cx.waiting) = (false, 0, waiting.saturating_sub(told));
+            let mut reply = kind.call(&called.method, Args::new(args.clone()), &mut cx);
+            if count > 1 && matches!(reply, Ok(Reply::Wait(_))) {
+                // Only a call that is alone in its frame can wait.
+                cx.stage = Stage::TimedOut;
+                reply = kind.call(&called.method, Args::new(args), &mut cx);
+                cx.stage = called.stage;
+            }
+            changed |= cx.changed;
+            told += cx.told;
+            match reply {
                 Ok(Reply::None) => results.push(&[]),
                 Ok(Reply::Value(value)) => results.push(value.as_bytes()),
                 Ok(Reply::Wait(lane)) => {
@@ -521,7 +532,6 @@ impl Machine {
                 }
             }
         }
-        let (changed, told) = (cx.changed, cx.told);
         let after = kind.extent();
         self.count_extent(before, after);
         Carried { answer: Answer { results: results.finish(), errors }, changed, waits, told }
