@@ -299,6 +299,14 @@ impl Machine {
         self.serve_pops(list, out);
     }
 
+    /// A list was changed by position: there may be items for those who wait, and room for jobs.
+    pub(crate) fn list_changed(&mut self, list: ListKey, out: &mut Output) {
+        self.serve_list(list, out);
+        if self.room_in(list) > 0 {
+            self.wake_feeders(list);
+        }
+    }
+
     fn serve_pops(&mut self, key: ListKey, out: &mut Output) {
         while self.lists[key.0].length() > 0 {
             let Some((turn, pop)) = self.lists[key.0].pops.pop_first() else { return };

@@ -115,7 +115,7 @@ impl Machine {
         for (subject, told) in subjects {
             match subject {
                 Subject::Object(key) => self.serve(key, told, out),
-                Subject::List(key) => self.serve_list(key, out),
+                Subject::List(key) => self.list_changed(key, out),
             }
         }
         Ok(())

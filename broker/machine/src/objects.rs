@@ -367,8 +367,9 @@ impl Machine {
             Subject::List(list) => {
                 let carried = self.carry_out_now(subject, called, out);
                 answer(session, call.request, promise, carried.answer, out);
-                self.serve_list(list, out);
-                self.wake_feeders(list);
+                if carried.changed {
+                    self.list_changed(list, out);
+                }
                 return Ok(());
             }
         };

@@ -77,7 +77,8 @@ impl List {
             self.append(None, Form::Values, block_of(values));
             cx.changed = true;
         }
-        Ok(Reply::Value(Packed::from(self.length())))
+        // With what is popped and not confirmed, which a replay of this call finds there still.
+        Ok(Reply::Value(Packed::from(self.length() + self.unconfirmed)))
     }
 
     fn replace(
