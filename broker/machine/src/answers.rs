@@ -42,6 +42,11 @@ impl Answers {
         self.kept.len() + self.passing.len()
     }
 
+    /// Those that stay when the ones below the number `answered` are forgotten.
+    pub(crate) fn count_from(&self, answered: u64) -> usize {
+        self.kept.range(answered..).count() + self.passing.range(answered..).count()
+    }
+
     /// Bytes of them.
     pub(crate) fn bytes(&self) -> u64 {
         self.kept.values().chain(self.passing.values()).map(Answer::size_bytes).sum()

@@ -392,7 +392,7 @@ impl Machine {
             return found.answers.find(seq).cloned().map(Some).ok_or_else(forgotten);
         }
         let limit = self.config.calls_per_session_max;
-        if found.answers.len() >= limit {
+        if found.answers.len() >= limit && found.answers.count_from(call.answered) >= limit {
             let what = "answers that the session has not said to have come".to_owned();
             return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
