@@ -48,6 +48,7 @@ impl Machine {
                 }
             }
             Event::ListMade { list, durability } => {
+                self.see_unnamed(&list);
                 self.list_named(&list, durability);
             }
             Event::ListSet { list, durability, end } => {
@@ -145,6 +146,7 @@ impl Machine {
             Event::Left { session } => self.apply_left(session),
             Event::ObjectMade { at, object, typeid, durability, args } => {
                 self.see_time(at);
+                self.see_unnamed(&object);
                 self.apply_made(&object, &typeid, durability, args);
             }
             Event::Called(called) => {
@@ -161,7 +163,7 @@ impl Machine {
             Event::Passed { at, object } => {
                 self.see_time(at);
                 if let Some(&key) = self.object_names.get(&object) {
-                    self.apply_passed(key);
+                    self.apply_passed(key, at);
                 }
             }
             Event::ObjectRemoved { object } => self.apply_removed(&object),

@@ -54,7 +54,12 @@ impl Machine {
         session.connection = Connection::Open;
         session.connections += 1;
         if session.name != name {
-            (session.name, session.is_kept) = (name, false);
+            if session.is_kept {
+                // The journal knows it, and must not forget it with the next restatement.
+                let name = name.clone();
+                out.journal.push(Event::SessionNamed { key, session: id, name });
+            }
+            session.name = name;
         }
         let opened = Response::Opened {
             resumed,

@@ -288,6 +288,15 @@ impl Machine {
         Name::new(&format!("{UNNAMED}{number:x}")).expect("a prefix and hex digits are a name")
     }
 
+    /// The number in a name that the broker gave is not given again, also by a broker that was started
+    /// anew and whose clock went back.
+    pub(crate) fn see_unnamed(&mut self, name: &Name) {
+        let number = name.strip_prefix(UNNAMED).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        if let Some(number) = number {
+            self.next_lease = self.next_lease.max(number.saturating_add(1));
+        }
+    }
+
     /// The object that a call is about, made if the call says of which type it is.
     pub(crate) fn subject_for_use(
         &mut self,
@@ -677,11 +686,11 @@ impl Machine {
         }
     }
 
-    pub(crate) fn apply_passed(&mut self, key: ObjectKey) {
-        let now = self.now;
+    /// Ends what was due `at` that time, and nothing else: a replay may be long after it.
+    pub(crate) fn apply_passed(&mut self, key: ObjectKey, at: ganger_shared::Time) {
         let kind = &mut self.objects[key.0].kind;
         let before = kind.extent();
-        kind.pass(now);
+        kind.pass(at);
         let after = kind.extent();
         self.count_extent(before, after);
         self.objects[key.0].revision += 1;

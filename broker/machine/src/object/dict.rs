@@ -186,7 +186,10 @@ impl Dict {
         args.end()?;
         let from = match &after {
             None => 0,
-            Some(key) => 1 + self.places.get(&key_of(key)?).ok_or_else(|| missing(key))?,
+            Some(key) => {
+                self.find(key, cx.now)?.ok_or_else(|| missing(key))?;
+                1 + self.places[&key_of(key)?]
+            }
         };
         let mut bytes = 0;
         let mut listed = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   config grace=1s durable creation=operator …     before all others
-//!   open w1 [key=2] [held=lease#1x3,lease#7]        disconnect w1     close w1     heartbeat w1
+//!   open w1 [key=2] [held=lease#1x3,lease#7] [as=]  disconnect w1     close w1     heartbeat w1
 //!   submit c1 mail 0 [x3] [prio= delay= ttl= deadline= limit= retries= crashes= backoff=1s..5s
 //!                          results=none|LIST size=BYTES handler=] [wait] [notify] [payload …]
 //!   subscribe w1 mail credit=2 [sub=1]   credit w1 add=2 [sub=1]   unsubscribe w1 [sub=1]
@@ -370,11 +370,12 @@ impl World {
         let key = KeyId([words.option("key", 1)?; 8]);
         let held = words.named.remove("held").into_iter().flat_map(|held| held.split(','));
         let held = held.map(|leases| self.leases(leases)).collect::<Result<Vec<_>, _>>()?;
+        let called = words.named.remove("as").unwrap_or(name);
         words.end()?;
         if let Err(rejection) = self.machine().judge_open(session, key) {
             *answers += &format!("{name} refused: {rejection}\n");
         }
-        let name = format!("{name}@host");
+        let name = format!("{called}@host");
         self.step(Command::Open { session, key, held, name }, answers);
         Ok(())
     }
