@@ -502,7 +502,8 @@ impl Machine {
 
     /// Carries calls out, one after the other, on the object as it is.
     pub(crate) fn carry_out(&mut self, subject: Subject, called: &Called) -> Carried {
-        self.next_lease = self.next_lease.max(called.first_token);
+        // Not the machine's next one: a replay may have begun above what it repeats.
+        let mut next_token = called.first_token;
         let limits = self.limits();
         let owner = Owner { session: called.session, by: called.by };
         let (kind, waiting): (&mut dyn object::Callable, u64) = match subject {
@@ -514,7 +515,7 @@ impl Machine {
         };
         let before = kind.extent();
         let count = called.args.count();
-        let mut cx = context(called.at, owner, called.stage, &mut self.next_lease, limits);
+        let mut cx = context(called.at, owner, called.stage, &mut next_token, limits);
         let (mut changed, mut told) = (false, 0);
         let (mut waits, mut errors) = (None, Vec::new());
         let mut results = Results::new(count);
@@ -543,6 +544,7 @@ impl Machine {
             }
         }
         let after = kind.extent();
+        self.next_lease = self.next_lease.max(next_token);
         self.count_extent(before, after);
         Carried { answer: Answer { results: results.finish(), errors }, changed, waits, told }
     }
