@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ganger_shared::By;
+
 use crate::list::ListKey;
 use crate::machine::Machine;
 use crate::places::place;
@@ -166,7 +168,7 @@ impl Machine {
     /// Returns how many timers objects have.
     fn check_objects(&self) -> usize {
         assert_eq!(self.objects.len(), self.object_names.len(), "objects and their names");
-        let (mut timers, mut waiting, mut held) = (0, 0, 0);
+        let (mut timers, mut waiting, mut held, mut leases) = (0, 0, 0, 0);
         for (name, key) in &self.object_names {
             let object = &self.objects[key.0];
             assert_eq!(*name, object.name);
@@ -184,6 +186,7 @@ impl Machine {
                         "wait for {name}"
                     );
                 }
+                leases += usize::from(matches!(waiter.by, By::Lease(_)));
                 let holder = &self.sessions[&waiter.session];
                 assert!(holder.connected(), "{} waits for {name} and is gone", waiter.session);
                 assert!(holder.object_calls.contains_key(&(*key, turn)), "a wait for {name}");
@@ -205,6 +208,7 @@ impl Machine {
             }
         }
         assert_eq!(self.holdings.iter().count(), held, "holdings");
+        assert_eq!(self.holdings.leases_waiting, leases, "calls under leases that wait");
         let calls: usize = self.sessions.values().map(|session| session.object_calls.len()).sum();
         assert_eq!(calls, waiting, "calls that wait");
         timers

@@ -16,11 +16,14 @@ use crate::run::Phase;
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     by_owner: BTreeMap<Owner, BTreeSet<ObjectKey>>,
+    /// Calls under leases that wait.
+    pub(crate) leases_waiting: usize,
 }
 
 impl Holdings {
+    /// Whether nobody holds anything, and no lease waits for anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_owner.is_empty()
+        self.by_owner.is_empty() && self.leases_waiting == 0
     }
 
     pub(crate) fn set(&mut self, owner: Owner, key: ObjectKey, is_held: bool) {
@@ -53,7 +56,7 @@ impl Machine {
         self.holdings.set(owner, key, is_held);
     }
 
-    /// The leases under which something is held and which end when these jobs do.
+    /// The leases which end when these jobs do, if under any lease something is held or waited for.
     pub(crate) fn holding_leases(&self, jobs: JobRange) -> Vec<(SessionId, u64, u64)> {
         if self.holdings.is_empty() {
             return Vec::new();
@@ -68,7 +71,8 @@ impl Machine {
         leases.collect()
     }
 
-    /// Frees what was held under the leases `first .. end`, which are over.
+    /// Frees what was held under the leases `first .. end`, which are over, and gives up what they
+    /// waited for.
     pub(crate) fn free_leases(
         &mut self,
         session: SessionId,
@@ -77,6 +81,7 @@ impl Machine {
         out: &mut Output,
     ) {
         let (first, last) = (By::Lease(LeaseId(first)), By::Lease(LeaseId(end.saturating_sub(1))));
+        self.reject_calls(session, first, last, out);
         self.free(self.holdings.within(session, first, last), out);
     }
 

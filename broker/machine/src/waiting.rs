@@ -177,12 +177,14 @@ impl Machine {
         if let Some(session) = self.sessions.get_mut(&waiter.session) {
             session.object_calls.insert((key, turn), waiter.seq);
         }
+        self.holdings.leases_waiting += usize::from(matches!(waiter.by, By::Lease(_)));
         self.objects[key.0].waiters.add(lane, turn, waiter);
     }
 
     /// Takes a call out of all places where it waits.
     fn unpark(&mut self, key: ObjectKey, turn: u64) -> Option<Waiter> {
         let waiter = self.objects[key.0].waiters.remove(turn)?;
+        self.holdings.leases_waiting -= usize::from(matches!(waiter.by, By::Lease(_)));
         if let Some(until) = waiter.until {
             self.timers.unset(until, Timer::Call(key, turn));
         }
@@ -278,6 +280,21 @@ impl Machine {
         }
     }
 
+    /// Rejects what a session waits for on behalf of leases between `first` and `last`, which are over.
+    pub(crate) fn reject_calls(&mut self, id: SessionId, first: By, last: By, out: &mut Output) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let is_over = |(key, turn): &(ObjectKey, u64)| {
+            let waiter = self.objects[key.0].waiters.get(*turn);
+            waiter.is_some_and(|waiter| (first..=last).contains(&waiter.by))
+        };
+        let calls: Vec<_> = session.object_calls.keys().copied().filter(is_over).collect();
+        for (key, turn) in calls {
+            if let Some(Waiter { by: By::Lease(lease), request, .. }) = self.unpark(key, turn) {
+                reject(id, request, Err(Rejection::LeaseLost { lease }), out);
+            }
+        }
+    }
+
     /// Removes an object; who waits for it is told.
     pub(crate) fn remove_object(&mut self, key: ObjectKey, out: &mut Output) {
         let promise = self.objects[key.0].durability;
@@ -297,8 +314,8 @@ impl Machine {
         if lane != Lane::Turn {
             return Ok(());
         }
-        let mut path = Vec::new();
-        if self.all_wait_for(key, owner, &mut path) {
+        let (mut path, mut seen) = (Vec::new(), BTreeMap::new());
+        if self.all_wait_for(key, owner, &mut seen, &mut path) {
             path.reverse();
             return Err(CallError::Deadlock(path.join(", ")));
         }
@@ -306,25 +323,37 @@ impl Machine {
     }
 
     /// Whether whoever could give the object free waits, over however many others, for `owner`. `path`
-    /// gets what they hold and wait for, the last one first.
-    fn all_wait_for(&self, key: ObjectKey, owner: Owner, path: &mut Vec<String>) -> bool {
-        /// Longer chains are no cycle that a person could have made.
-        const CHAIN_MAX: usize = 64;
+    /// gets what they hold and wait for, the last one first; `seen` what became of each object, so that
+    /// a circle of others, which a grant to one who waits for more can close, is gone round once.
+    fn all_wait_for(
+        &self,
+        key: ObjectKey,
+        owner: Owner,
+        seen: &mut BTreeMap<ObjectKey, bool>,
+        path: &mut Vec<String>,
+    ) -> bool {
+        /// More objects are no circle that a person could have made.
+        const SEEN_MAX: usize = 64;
         let object = &self.objects[key.0];
         let holds = object.kind.holds();
         // Several tasks of a session may share it: that one of them waits says nothing of the others.
-        if holds.is_empty() || path.len() >= CHAIN_MAX || owner.by == By::Session {
+        if holds.is_empty() || owner.by == By::Session {
             return false;
         }
+        if let Some(&is_stuck) = seen.get(&key) {
+            return is_stuck;
+        }
+        if seen.len() >= SEEN_MAX {
+            return false;
+        }
+        seen.insert(key, false);
         let before = path.len();
         let stuck = holds.iter().all(|hold| {
             if hold.owner.by == By::Session {
                 return false;
             }
             let is_stuck = hold.owner == owner
-                || self.waits_of(hold.owner).any(|next| {
-                    path.len() < CHAIN_MAX && next != key && self.all_wait_for(next, owner, path)
-                });
+                || self.waits_of(hold.owner).any(|next| self.all_wait_for(next, owner, seen, path));
             if is_stuck {
                 path.push(format!("{} is held by {}", object.name, self.owner_shown(hold.owner)));
             }
@@ -333,6 +362,7 @@ impl Machine {
         if !stuck {
             path.truncate(before);
         }
+        seen.insert(key, stuck);
         stuck
     }
 
