@@ -74,6 +74,19 @@ impl List {
         Some((run, u32::try_from(index.checked_sub(run.start)?).ok()?))
     }
 
+    /// Bytes of the items at the positions `from .. to`.
+    pub(super) fn bytes_at(&self, from: u64, to: u64) -> u64 {
+        if from >= to {
+            return 0;
+        }
+        let (first, past) = (self.index_at(from), self.index_at(to - 1) + 1);
+        let at = self.runs.partition_point(|run| run.end() <= first);
+        let runs = self.runs.range(at..).take_while(|run| run.start < past);
+        runs.filter_map(|run| run.within(first, past))
+            .map(|run| run.block.size_bytes() as u64)
+            .sum()
+    }
+
     /// Puts `values` where the items at the positions `from .. to` are; `from <= to <= length`. Nothing
     /// is popped and not confirmed.
     pub(super) fn splice(&mut self, from: u64, to: u64, values: Block) {

@@ -65,14 +65,16 @@ impl List {
         Some(from + found as u64)
     }
 
-    fn judge(&self, values: &[Packed], cx: &Cx<'_>) -> Result<(), CallError> {
+    /// Whether there is room for `values` once so much is `gone`.
+    fn judge(&self, gone: Extent, values: &[Packed], cx: &Cx<'_>) -> Result<(), CallError> {
         let bytes = values.iter().map(|value| value.as_bytes().len() as u64).sum();
         let more = Extent { items: values.len() as u64, bytes };
-        cx.limits.judge(Extent { items: self.held(), bytes: self.bytes() }, more)
+        let left = Extent { items: self.held() - gone.items, bytes: self.bytes() - gone.bytes };
+        cx.limits.judge(left, more)
     }
 
     fn add(&mut self, values: &[Packed], cx: &mut Cx<'_>) -> Result<Reply, CallError> {
-        self.judge(values, cx)?;
+        self.judge(Extent::default(), values, cx)?;
         if !values.is_empty() {
             self.append(None, Form::Values, block_of(values));
             cx.changed = true;
@@ -88,7 +90,8 @@ impl List {
         values: &[Packed],
         cx: &mut Cx<'_>,
     ) -> Result<Reply, CallError> {
-        self.judge(values, cx)?;
+        let gone = Extent { items: to - from, bytes: self.bytes_at(from, to) };
+        self.judge(gone, values, cx)?;
         self.splice(from, to, block_of(values));
         cx.changed = from < to || !values.is_empty();
         Ok(Reply::None)
@@ -253,8 +256,10 @@ impl Callable for List {
                 args.end()?;
                 let mut items = self.to_order()?;
                 items.reverse();
-                self.splice(0, self.length(), block_of(&items));
                 cx.changed = items.len() > 1;
+                if cx.changed {
+                    self.splice(0, self.length(), block_of(&items));
+                }
                 Ok(Reply::None)
             }
             "sort" => {
