@@ -7,7 +7,7 @@ use std::ops::Range;
 use ganger_chance::Rng;
 use ganger_machine::config::Available;
 use ganger_machine::{Command, Config, Event, Load, Machine, Output, Replay, Seq};
-use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
+use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState, ObjectInfo};
 use ganger_shared::key::KeyId;
 use ganger_shared::{
     Block, Durability, JobId, Name, Request, RequestId, Response, SessionId, Time,
@@ -341,6 +341,11 @@ fn durable_state(machine: &mut Machine, now: Time, jobs: &[JobId]) -> Vec<String
             let held = list.length + list.unconfirmed;
             lines.push(format!("{} {held} items {} bytes", list.name, list.bytes));
         }
+    }
+    if let Some(AdminAnswer::Objects(all)) = ask(machine, now, AdminVerb::ObjectList) {
+        // Who waits is gone with the process.
+        lines
+            .extend(all.into_iter().map(|info| format!("{:?}", ObjectInfo { waiting: 0, ..info })));
     }
     for queue in queues {
         let (dead, count) = (queue.clone(), 10_000);

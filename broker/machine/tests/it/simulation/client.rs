@@ -1,9 +1,10 @@
 //! A client that submits, works and collects as docs/protocol.md asks of it: it repeats what was
 //! not answered, names what it holds, and confirms what has arrived.
 //!
-//! Not what it makes of the answers: see [`heard`].
+//! Not what it makes of the answers: see [`heard`]; nor what it does with objects: [`shared`].
 
 mod heard;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -70,6 +71,8 @@ pub(super) struct Client {
     works: BTreeMap<LeaseId, Work>,
     subscriptions: BTreeMap<SubscriptionId, (Name, u32)>,
     pops: BTreeMap<Name, Pops>,
+    /// The token of the lock that it holds.
+    holds: Option<u64>,
     follow: Option<(SubscriptionId, Name, u64)>,
     highest_lease: u64,
     heartbeat_at: u64,
@@ -102,6 +105,7 @@ impl Client {
             works: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             pops: BTreeMap::new(),
+            holds: None,
             follow: None,
             highest_lease: 0,
             heartbeat_at: 0,
@@ -123,6 +127,7 @@ impl Client {
             && self.refused.is_empty()
             && self.awaited.is_empty()
             && self.works.is_empty()
+            && self.holds.is_none()
     }
 
     /// What is left, for whoever reads the failure.
@@ -222,6 +227,7 @@ impl Client {
         if plan.collect {
             frames.extend(self.pop(rng, plan));
         }
+        frames.extend(self.let_go(rng));
         if !healed {
             frames.extend(self.whim(now, rng, plan));
         }
@@ -241,7 +247,8 @@ impl Client {
 
     /// Something that nobody needs.
     fn whim(&mut self, now: u64, rng: &mut Rng, plan: &Plan) -> Option<Request> {
-        match rng.below(20) {
+        match rng.below(24) {
+            20..=23 => self.call(rng),
             0..=7 if plan.submit => Some(self.submit(now, rng, plan)),
             8 if plan.cancels && self.next_seq > 0 => {
                 let first = JobId { session: self.session, seq: rng.below(self.next_seq) };

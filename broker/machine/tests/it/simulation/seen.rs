@@ -7,7 +7,7 @@ use ganger_machine::event::{Fault, StopCause, Verdict};
 use ganger_shared::DeathReason;
 
 /// What every run over many seeds must have met at least once.
-pub(crate) const SOMETIMES: [&str; 36] = [
+pub(crate) const SOMETIMES: [&str; 39] = [
     "resumed with leases held",
     "a late settle refused",
     "a repeated submit recognised",
@@ -44,6 +44,9 @@ pub(crate) const SOMETIMES: [&str; 36] = [
     "a full storage took an ack",
     "a refused submit was given up",
     "the clock jumped",
+    "a repeated call answered from memory",
+    "a lock granted",
+    "a lock not granted in time",
 ];
 
 #[derive(Clone, Debug, Default)]

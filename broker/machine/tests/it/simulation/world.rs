@@ -309,6 +309,7 @@ impl World {
         let before = self.broker.journal.len();
         let repeats = self.is_repeat(&command);
         let opens = matches!(command, Command::Open { .. });
+        let repeats_call = self.is_repeated_call(&command);
         let leaving = self.broker.step(self.broker_now(), command);
         if self.serial.is_multiple_of(16) {
             self.broker.machine.check();
@@ -333,6 +334,9 @@ impl World {
         let mut answers = leaving.0.iter().map(|(_, response)| response);
         if repeats && answers.any(|response| matches!(response, Response::Accepted { .. })) {
             self.seen.hit("a repeated submit recognised");
+        }
+        if repeats_call && events.is_empty() {
+            self.seen.hit("a repeated call answered from memory");
         }
         self.put_out(leaving);
     }
@@ -384,6 +388,17 @@ impl World {
         let Request::Submit { first_seq, .. } = request else { return false };
         let first = JobId { session: *session, seq: *first_seq };
         self.broker.record.jobs.contains_key(&first)
+    }
+
+    /// Whether the journal has the call.
+    fn is_repeated_call(&self, command: &Command) -> bool {
+        let Command::Request { session, request } = command else { return false };
+        let Request::Call { seq, .. } = request else { return false };
+        let mut latest = self.broker.journal.iter().rev().take(500);
+        latest.any(|event| match event {
+            Event::Called(called) => (called.session, called.seq) == (*session, *seq),
+            _ => false,
+        })
     }
 
     fn note_stopped_acks(&mut self, events: &[Event]) {

@@ -7,7 +7,7 @@ use ganger_history::{Ending as Ended, Hash, Item, Jobs, Reply, What};
 use ganger_shared::response::Items;
 use ganger_shared::{
     Ending, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Rejection, Request, RequestId,
-    Response, SessionId, Settlement, SubscriptionId,
+    Response, SessionId, Settlement, SubscriptionId, Value,
 };
 
 use super::{Client, Will, Work, jobs as told};
@@ -27,6 +27,8 @@ pub(in crate::simulation) struct Known {
     pub(in crate::simulation) items: BTreeSet<(Name, u64, Option<JobId>, Vec<u8>)>,
     /// Under which receipt an item was last popped.
     popped: BTreeMap<(Name, u64), (SessionId, u64)>,
+    /// Calls that have changed something, by session and number, and what they came to.
+    pub(in crate::simulation) called: BTreeMap<(SessionId, u64), Value>,
 }
 
 impl Client {
@@ -61,7 +63,11 @@ impl Client {
                     // Every lease is lost, and so is what was popped and not confirmed.
                     self.works.clear();
                     self.pops.clear();
-                    self.unanswered.retain(|_, request| !matches!(request, Request::Pop { .. }));
+                    // Nobody knows any more which calls were carried out.
+                    self.unanswered.retain(|_, request| {
+                        !matches!(request, Request::Pop { .. } | Request::Call { .. })
+                    });
+                    self.holds = None;
                 }
                 assert!(next_seq <= self.next_seq, "numbers that were never used");
                 return self.reopened(plan);
@@ -110,6 +116,11 @@ impl Client {
             Response::Length { request, .. } | Response::Cancelled { request, .. } => {
                 self.answered(request);
             }
+            Response::Returned { request, results, errors } => {
+                if let Some(call) = self.answered(request) {
+                    self.returned(&call, &results, &errors, known, seen);
+                }
+            }
             Response::Items { request, start, items, .. } => {
                 let list = match self.answered(request) {
                     Some(Request::Pop { list, receipt, confirmed, .. }) => {
@@ -151,7 +162,6 @@ impl Client {
             | Response::Unsubscribed { .. }
             | Response::NotSubscribed { .. }
             | Response::Using { .. }
-            | Response::Returned { .. }
             | Response::Admin { .. }
             | Response::Goodbye { .. } => {}
         }
@@ -180,6 +190,7 @@ impl Client {
             (Request::Append { .. }, Rejection::StorageFull { .. }) => {
                 seen.hit("a full storage refused an append");
             }
+            (Request::Call { .. }, Rejection::StorageFull { .. }) => return,
             (Request::Pop { list, .. }, Rejection::Conflict(_)) => {
                 seen.hit("popped items were not the reader's any more");
                 let pops = self.pops.entry(list.clone()).or_default();

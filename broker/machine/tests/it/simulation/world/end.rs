@@ -95,6 +95,7 @@ impl World {
     /// What clients were told is what the journal says.
     pub(super) fn judge(&mut self) {
         self.broker.machine.check();
+        self.known.judge_calls(&self.broker.journal, &mut self.broker.machine);
         let verdict = self.history.verdict();
         assert!(verdict.passed, "{}", verdict.complaint().unwrap_or_default());
         let now = self.broker_now();
