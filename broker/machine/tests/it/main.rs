@@ -7,6 +7,7 @@
 mod custom;
 mod golden;
 mod journal;
+mod objects;
 mod scenario;
 mod simulation;
 mod small_world;
