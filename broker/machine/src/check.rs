@@ -1,6 +1,6 @@
 //! Every invariant of the machine, asserted. For tests and simulations: it looks at everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_shared::By;
 
@@ -211,6 +211,10 @@ impl Machine {
         assert_eq!(self.holdings.leases_waiting, leases, "calls under leases that wait");
         let calls: usize = self.sessions.values().map(|session| session.object_calls.len()).sum();
         assert_eq!(calls, waiting, "calls that wait");
+        for session in self.sessions.values() {
+            let seqs: BTreeSet<u64> = session.object_calls.values().flatten().copied().collect();
+            assert_eq!(session.waiting_seqs, seqs, "numbers of calls that wait");
+        }
         timers
     }
 

@@ -100,7 +100,9 @@ pub(crate) struct Cx<'a> {
     /// The next fencing token.
     pub(crate) next_token: &'a mut u64,
     pub(crate) limits: Limits,
-    /// How many calls wait for a word.
+    /// It is the only call of its frame, as one that waits must be.
+    pub(crate) is_alone: bool,
+    /// How many calls wait for a word. A replay has none: what comes of it must not be journaled.
     pub(crate) waiting: u64,
     /// How many of them get it by this call.
     pub(crate) told: u64,

@@ -405,7 +405,7 @@ impl Machine {
             let what = "answers that the session has not said to have come".to_owned();
             return Err(Rejection::TooMany { what, limit: limit as u64 });
         }
-        if found.object_calls.values().any(|&other| other == Some(seq)) {
+        if found.waiting_seqs.contains(&seq) {
             return Err(Rejection::Conflict(format!("call {seq} waits already")));
         }
         Ok(None)
@@ -516,13 +516,14 @@ impl Machine {
         let before = kind.extent();
         let count = called.args.count();
         let mut cx = context(called.at, owner, called.stage, &mut next_token, limits);
+        cx.is_alone = count == 1;
         let (mut changed, mut told) = (false, 0);
         let (mut waits, mut errors) = (None, Vec::new());
         let mut results = Results::new(count);
         for (index, args) in (0..).zip(called.args.iter()) {
             (cx.changed, cx.told, cx.waiting) = (false, 0, waiting.saturating_sub(told));
             let mut reply = kind.call(&called.method, Args::new(args.clone()), &mut cx);
-            if count > 1 && matches!(reply, Ok(Reply::Wait(_))) {
+            if !cx.is_alone && matches!(reply, Ok(Reply::Wait(_))) {
                 // Only a call that is alone in its frame can wait.
                 cx.stage = Stage::TimedOut;
                 reply = kind.call(&called.method, Args::new(args), &mut cx);
@@ -707,7 +708,17 @@ pub(crate) fn context(
     next_token: &mut u64,
     limits: Limits,
 ) -> Cx<'_> {
-    Cx { now, owner, stage, next_token, limits, waiting: 0, told: 0, changed: false }
+    Cx {
+        now,
+        owner,
+        stage,
+        next_token,
+        limits,
+        is_alone: true,
+        waiting: 0,
+        told: 0,
+        changed: false,
+    }
 }
 
 pub(crate) fn typeid_name(typeid: &str) -> Name {

@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) pops: BTreeMap<(ListKey, u64), u64>,
     /// Its calls on objects that wait, by turn, with their numbers.
     pub(crate) object_calls: BTreeMap<(ObjectKey, u64), Option<u64>>,
+    /// The numbers of those that have one.
+    pub(crate) waiting_seqs: BTreeSet<u64>,
     /// What it was answered and may not know of.
     pub(crate) answers: Answers,
     /// Where submits of it may be waiting for room.
@@ -129,6 +131,7 @@ impl Session {
             follows: BTreeMap::new(),
             pops: BTreeMap::new(),
             object_calls: BTreeMap::new(),
+            waiting_seqs: BTreeSet::new(),
             answers: Answers::default(),
             parked: BTreeSet::new(),
             popped: BTreeMap::new(),

@@ -176,6 +176,7 @@ impl Machine {
         }
         if let Some(session) = self.sessions.get_mut(&waiter.session) {
             session.object_calls.insert((key, turn), waiter.seq);
+            session.waiting_seqs.extend(waiter.seq);
         }
         self.holdings.leases_waiting += usize::from(matches!(waiter.by, By::Lease(_)));
         self.objects[key.0].waiters.add(lane, turn, waiter);
@@ -190,6 +191,9 @@ impl Machine {
         }
         if let Some(session) = self.sessions.get_mut(&waiter.session) {
             session.object_calls.remove(&(key, turn));
+            if let Some(seq) = waiter.seq {
+                session.waiting_seqs.remove(&seq);
+            }
         }
         Some(waiter)
     }

@@ -31,6 +31,8 @@ impl Barrier {
     fn wait(&mut self, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
         match cx.stage {
             Stage::Made if self.is_broken => Err(CallError::Broken),
+            // The others of a frame break it, and have to be found in a replay, where nobody waits.
+            Stage::Made if !cx.is_alone && self.parties > 1 => Ok(Reply::Wait(Lane::Word)),
             Stage::Made if cx.waiting + 1 < self.parties => Ok(Reply::Wait(Lane::Word)),
             Stage::Made => {
                 (self.passing, cx.told) = (cx.waiting, cx.waiting);
