@@ -165,8 +165,7 @@ impl Desk {
     pub(crate) fn payload_of(&self, job: JobId) -> Option<Bytes> {
         self.submitted.iter().find_map(|(jobs, payloads)| {
             let at = job.seq.checked_sub(jobs.first.seq)?;
-            let found = jobs.contains(job).then(|| payloads.get(u32::try_from(at).unwrap()));
-            found
+            jobs.contains(job).then(|| payloads.get(u32::try_from(at).unwrap()))
         })
     }
 

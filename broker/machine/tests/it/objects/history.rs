@@ -385,7 +385,7 @@ fn answer_to<'a>(told: &'a [(SessionId, Response)], request: &Request) -> &'a Re
 
 #[test]
 fn objects_of_every_type_do_what_their_models_do() {
-    super::each_seed("models", 150, |rng| {
+    super::each_seed("models", 400, |rng| {
         let items_max = if rng.percent(50) { rng.size(5..=9) } else { 1_000_000 };
         let durability = *rng.pick(&[Durability::Memory, Durability::Strict]);
         let mut history = History::new(rng, Plan { everything: false, items_max, durability });

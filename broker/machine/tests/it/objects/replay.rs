@@ -67,7 +67,7 @@ fn later(desk: &Desk) -> Time {
 
 #[test]
 fn replay_of_the_journal_comes_to_what_was_there() {
-    super::each_seed("replay", 100, |rng| {
+    super::each_seed("replay", 300, |rng| {
         live(rng, |history| {
             let desk = &mut history.desk;
             let live = restated(&mut desk.machine);
@@ -81,7 +81,7 @@ fn replay_of_the_journal_comes_to_what_was_there() {
 
 #[test]
 fn restatement_says_the_same_of_what_it_made() {
-    super::each_seed("restatement", 100, |rng| {
+    super::each_seed("restatement", 300, |rng| {
         live(rng, |history| {
             let desk = &mut history.desk;
             let stated = restated(&mut desk.machine);
@@ -113,7 +113,7 @@ fn renumbered(response: &Response, number: RequestId) -> Response {
 #[test]
 fn call_that_is_repeated_after_a_restart_is_answered_as_before_and_changes_nothing() {
     let mut repeated = 0;
-    super::each_seed("repeat", 100, |rng| {
+    super::each_seed("repeat", 300, |rng| {
         live(rng, |history| {
             if history.rng.percent(50) {
                 let stated = restated(&mut history.desk.machine);
