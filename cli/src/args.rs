@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ganger_shared::{Durability, JobId, Name};
 use ganger_worker::DEFAULT_BROKER;
 
+use crate::object::args::ObjectVerb;
 use crate::submit::args::SubmitArgs;
 use crate::values;
 
@@ -73,6 +74,14 @@ pub(crate) enum Verb {
         common: Common,
         #[command(subcommand)]
         verb: ListVerb,
+    },
+    /// Look at shared objects, call them, carry them to another broker.
+    #[command(visible_alias = "objects")]
+    Object {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        verb: Box<ObjectVerb>,
     },
     /// See who is connected.
     #[command(visible_alias = "sessions")]

@@ -18,10 +18,10 @@ Exit codes of every ganger command
     0  all went well
     1  the operation failed in a way that has no code of its own
     2  the command line makes no sense, or a bulk verb was not confirmed
-    3  the queue, list or job does not exist
+    3  the queue, list, job or object does not exist, or it has no such key or index
     4  not authorised: the broker does not accept the key, or there is no key
     5  no broker answers
-    6  conflict with the state of things
+    6  conflict with the state of things: another type or revision, not held, deadlock
     7  refused: the queue is full or paused, or a limit is reached
     8  partial: some jobs of a batch succeeded and some did not; details are on
        standard output (-o ndjson) and standard error

@@ -44,6 +44,7 @@ pub(crate) async fn explained(client: &Client, error: Error) -> Failure {
     let meant = match what.as_str() {
         "queue" => similar(name, &queue_names(client).await),
         "list" => similar(name, &list_names(client).await),
+        "object" => similar(name, &object_names(client).await),
         _ => None,
     };
     let meant = meant.map(|meant| format!("did you mean {meant}?"));
@@ -65,6 +66,16 @@ async fn list_names(client: &Client) -> Vec<String> {
     match client.admin(AdminVerb::ListList).await {
         Ok(AdminAnswer::Lists(lists)) => lists.iter().map(|l| l.name.to_string()).collect(),
         Ok(_) | Err(_) => Vec::new(),
+    }
+}
+
+async fn object_names(client: &Client) -> Vec<String> {
+    let lists = list_names(client).await;
+    match client.admin(AdminVerb::ObjectList).await {
+        Ok(AdminAnswer::Objects(objects)) => {
+            objects.iter().map(|o| o.name.to_string()).chain(lists).collect()
+        }
+        Ok(_) | Err(_) => lists,
     }
 }
 

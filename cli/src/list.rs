@@ -61,7 +61,8 @@ pub(crate) async fn run(common: &Common, verb: ListVerb) -> Result {
     Ok(())
 }
 
-async fn all(client: &Client) -> Result<Vec<ListInfo>> {
+/// Every list.
+pub(crate) async fn all(client: &Client) -> Result<Vec<ListInfo>> {
     match admin(client, AdminVerb::ListList).await? {
         AdminAnswer::Lists(lists) => Ok(lists),
         _ => Err(strange()),

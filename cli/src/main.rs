@@ -20,6 +20,7 @@ mod lines;
 mod link;
 mod list;
 mod ndjson;
+mod object;
 mod output;
 mod progress;
 mod queue;
@@ -59,6 +60,7 @@ fn run(verb: Verb) -> Result {
             Verb::Job { common, verb } => job::run(&common, verb).await,
             Verb::Dead { common, verb } => dead::run(&common, verb).await,
             Verb::List { common, verb } => list::run(&common, verb).await,
+            Verb::Object { common, verb } => object::run(&common, *verb).await,
             Verb::Session { common, verb } => session::run(&common, verb).await,
             Verb::Journal { show, verb } => journal::run(&show, verb),
             Verb::Backup { show, data, out } => backup::backup(&show, &data, &out),

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ganger_shared::object::types;
 use ganger_shared::time::millis;
 use ganger_shared::{Backoff, Durability, Name, ResultsTo, Time};
 use jiff::{SpanRelativeTo, Timestamp};
@@ -49,6 +50,12 @@ pub(crate) fn results(text: &str) -> Result<ResultsTo, String> {
         "none" => Ok(ResultsTo::Nowhere),
         list => Name::new(list).map(ResultsTo::List).map_err(|error| error.to_string()),
     }
+}
+
+/// `dict/1`, or `dict` for the first version of a type that every broker serves.
+pub(crate) fn typeid(text: &str) -> Result<Name, String> {
+    let first = types::builtin(&format!("{text}/1"));
+    Name::new(first.map_or(text, |found| found.typeid)).map_err(|error| error.to_string())
 }
 
 /// `512MiB`, `2GB`, or bytes.

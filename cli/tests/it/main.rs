@@ -8,6 +8,7 @@
 mod backup;
 mod bulk;
 mod journal;
+mod objects;
 mod operate;
 mod results;
 mod submit;

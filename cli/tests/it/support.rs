@@ -137,6 +137,13 @@ impl Broker {
         run(self.command(words))
     }
 
+    /// As [`run`](Self::run), with more words that may have spaces.
+    pub(crate) fn run_words(&self, words: &str, more: &[&str]) -> Done {
+        let mut command = self.command(words);
+        command.args(more);
+        run(command)
+    }
+
     pub(crate) fn run_with(&self, words: &str, input: &str) -> Done {
         run_with(self.command(words), input)
     }
