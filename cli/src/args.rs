@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ganger_shared::{Durability, JobId, Name};
 use ganger_worker::DEFAULT_BROKER;
 
+use crate::guarded::{LockArgs, SemaphoreArgs};
 use crate::object::args::ObjectVerb;
 use crate::submit::args::SubmitArgs;
 use crate::values;
@@ -83,6 +84,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Box<ObjectVerb>,
     },
+    /// Run a command while holding a lock.
+    Lock(Box<LockArgs>),
+    /// Run a command while holding a unit of a semaphore.
+    Semaphore(Box<SemaphoreArgs>),
     /// See who is connected.
     #[command(visible_alias = "sessions")]
     Session {

@@ -11,6 +11,9 @@ use ganger_worker::{Error, JobFailed};
 /// As a shell says of a program that was stopped by SIGPIPE: who read our output has gone.
 const BROKEN_PIPE: u8 = 128 + 13;
 
+/// The status of a command that cannot be told.
+pub(crate) const UNKNOWN: u8 = exit::FAILED;
+
 /// The page of `ganger help exit-codes`.
 pub(crate) const PAGE: &str = "\
 Exit codes of every ganger command
@@ -28,9 +31,13 @@ Exit codes of every ganger command
     9  no job of a batch succeeded, for different reasons
    10  the job was cancelled
    11  the job was given up and is a dead letter
-  124  a wait took longer than --timeout or --wait allows; the jobs go on
+  124  a wait took longer than --timeout or --wait allows; the jobs go on, the lock
+       was not free in time
   130  interrupted with Ctrl-C; jobs that were accepted go on
-  141  whoever read the output went away (a broken pipe); quiet";
+  141  whoever read the output went away (a broken pipe); quiet
+
+`ganger lock` and `ganger semaphore` end as their command does: with its status, or
+128 and the number of the signal that killed it; 126 or 127 if it cannot be run.";
 
 /// Why a command did not succeed. Nothing is said where the sentence is empty.
 #[derive(Debug)]

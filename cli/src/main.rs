@@ -13,6 +13,7 @@ mod dead;
 mod demo;
 mod ended;
 mod exit;
+mod guarded;
 mod interrupt;
 mod job;
 mod journal;
@@ -61,6 +62,8 @@ fn run(verb: Verb) -> Result {
             Verb::Dead { common, verb } => dead::run(&common, verb).await,
             Verb::List { common, verb } => list::run(&common, verb).await,
             Verb::Object { common, verb } => object::run(&common, *verb).await,
+            Verb::Lock(args) => guarded::lock(*args).await,
+            Verb::Semaphore(args) => guarded::semaphore(*args).await,
             Verb::Session { common, verb } => session::run(&common, verb).await,
             Verb::Journal { show, verb } => journal::run(&show, verb),
             Verb::Backup { show, data, out } => backup::backup(&show, &data, &out),

@@ -7,6 +7,7 @@
 
 mod backup;
 mod bulk;
+mod guarded;
 mod journal;
 mod objects;
 mod operate;
