@@ -1,6 +1,6 @@
 //! Answers to calls on objects: put together, sent, and kept until the caller has said that they came.
 //!
-//! Not how a call comes to its answer, which is [`crate::objects`]'s.
+//! Not how a call comes to its answer, which is [`crate::invoke`]'s.
 
 use std::collections::BTreeMap;
 
@@ -76,6 +76,10 @@ pub(crate) struct Results {
 impl Results {
     pub(crate) fn new(count: u32) -> Self {
         Self { count, builder: Block::builder(), any: false }
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.builder.size_bytes()
     }
 
     pub(crate) fn push(&mut self, result: &[u8]) {

@@ -18,9 +18,10 @@ use ganger_shared::{
 };
 
 use crate::event::Event;
+use crate::invoke::{Called, Carried};
 use crate::machine::Machine;
 use crate::object::{Args, Owner, Savepoint, Stage};
-use crate::objects::{Called, Carried, Subject};
+use crate::objects::Subject;
 use crate::output::Output;
 use crate::submit::{Decision, Submit};
 

@@ -14,7 +14,7 @@ use ganger_shared::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::objects::Called;
+use crate::invoke::Called;
 use crate::stated::Stated;
 
 /// Whose fault a failed attempt was; the two are counted apart.

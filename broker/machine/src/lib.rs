@@ -13,7 +13,7 @@
 //! it waits, `backlog` whether its payload is in memory meanwhile, `dispatch` leases it, `settle`
 //! ends the lease, `list` holds its result.
 //!
-//! A call's way: `objects` judges it, the type's file below `object` carries it out, `waiting` keeps it
+//! A call's way: `objects` finds what it is about, `invoke` judges it, the type's file below `object` carries it out, `waiting` keeps it
 //! until its turn comes, `holding` knows what it holds.
 
 pub mod answers;
@@ -30,13 +30,14 @@ mod dispatch;
 pub mod event;
 mod finished;
 mod holding;
+pub mod invoke;
 mod join;
 mod list;
 mod machine;
 mod memory;
 mod numbers;
 pub mod object;
-pub mod objects;
+mod objects;
 mod operator;
 pub mod output;
 mod payloads;

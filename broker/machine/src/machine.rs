@@ -217,7 +217,7 @@ impl Machine {
                 reject(session, request, result, out);
             }
             Request::Call { request, object, typeid, method, seq, answered, by, wait_ms, args } => {
-                let call = crate::objects::Call {
+                let call = crate::invoke::Call {
                     request,
                     object,
                     typeid,

@@ -1,7 +1,7 @@
 //! A shared object: what every type of them has to offer, and what a call may ask of its
 //! surroundings.
 //!
-//! Not who calls and what becomes of the answer, which is [`crate::objects`]'s, nor who waits, which is
+//! Not who calls and what becomes of the answer, which is [`crate::invoke`]'s, nor who waits, which is
 //! [`crate::waiting`]'s.
 
 mod args;

@@ -22,9 +22,10 @@ use ganger_shared::{Block, By, CallError, Rejection, RequestId, SessionId, Time}
 
 use crate::answers::{Answer, answer};
 use crate::event::Event;
+use crate::invoke::Called;
 use crate::machine::{Machine, reject};
 use crate::object::{Lane, ObjectKey, Owner, Stage};
-use crate::objects::{Called, Subject};
+use crate::objects::Subject;
 use crate::output::Output;
 use crate::timer::Timer;
 

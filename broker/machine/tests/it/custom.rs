@@ -220,7 +220,7 @@ fn panic_poisons_its_object_only_and_a_replay_comes_to_the_same() {
     });
     let poisoned = CallError::Poisoned("audit of 0 items".to_owned());
     assert_eq!(broker.call("depot", "audit", &[]), Err(poisoned.clone()));
-    assert_eq!(broker.call("depot", "len", &[]), Err(poisoned.clone()));
+    assert_eq!(broker.call("depot", "len", &[]), Err(poisoned));
     assert_eq!(broker.call("shop", "take", &["pear".into()]), Ok(1.into()));
 
     let live = Broker::parts(&mut broker.machine);
