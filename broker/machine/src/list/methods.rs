@@ -92,8 +92,10 @@ impl List {
     ) -> Result<Reply, CallError> {
         let gone = Extent { items: to - from, bytes: self.bytes_at(from, to) };
         self.judge(gone, values, cx)?;
-        self.splice(from, to, block_of(values));
         cx.changed = from < to || !values.is_empty();
+        if cx.changed {
+            self.splice(from, to, block_of(values));
+        }
         Ok(Reply::None)
     }
 
