@@ -260,7 +260,7 @@ impl<'a> World<'a> {
 #[test]
 fn who_waits_is_served_in_turn_and_who_is_gone_holds_nothing() {
     let mut seen = BTreeSet::new();
-    super::each_seed("waiting", 400, |rng| {
+    super::each_seed("waiting", 200, |rng| {
         let mut world = World::new(rng);
         for _ in 0..300 {
             world.step();
