@@ -1,6 +1,6 @@
 //! Answers to calls on objects: put together, sent, and kept until the caller has said that they came.
 //!
-//! Not how a call comes to its answer, which is [`crate::invoke`]'s.
+//! Not how a call comes to its answer, which is `invoke`'s.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Calls on shared objects: judged, carried out, recorded and answered.
 //!
-//! Not what a method does, which is its type's, nor which objects there are ([`crate::objects`]), nor what
-//! happens to a call that has to wait ([`crate::waiting`]).
+//! Not what a method does, which is its type's, nor which objects there are (`objects`), nor what
+//! happens to a call that has to wait (`waiting`).
 //!
 //! ```text
 //!   Call ─▶ judged ─▶ carried out ─▶ changed something? ─▶ Event::Called, its answer kept ─▶ Returned

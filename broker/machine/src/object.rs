@@ -1,8 +1,8 @@
 //! A shared object: what every type of them has to offer, and what a call may ask of its
 //! surroundings.
 //!
-//! Not who calls and what becomes of the answer, which is [`crate::invoke`]'s, nor who waits, which is
-//! [`crate::waiting`]'s.
+//! Not who calls and what becomes of the answer, which is `invoke`'s, nor who waits, which is
+//! `waiting`'s.
 
 mod args;
 mod array;

@@ -64,7 +64,7 @@ pub trait SharedObject: Serialize + DeserializeOwned + Send + 'static {
 
     /// Its methods: those with `&self` take [`Nothing`](super::Takes::Nothing), those with `&mut self`
     /// [`Room`](super::Takes::Room). Their arguments and what they return are part of the
-    /// [schema](schema).
+    /// [`schema`].
     const METHODS: &'static [Method];
 
     /// Makes one.
