@@ -133,6 +133,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<(Vec<Done>, Durability), (usize, Refusal)> {
         let (mut done, mut promise) = (Vec::new(), Durability::Memory);
+        let mut submits: Vec<JobRange> = Vec::new();
         for (at, effect) in effects.iter().enumerate() {
             let result = match effect {
                 Effect::Call { object, typeid, method, args } => {
@@ -158,7 +159,7 @@ impl Machine {
                         when_full: WhenFull::Refuse,
                         notify: Notify::No,
                     };
-                    self.judge_follow_up(&submit, out).map(|()| None)
+                    self.judge_follow_up(&submit, &mut submits, out).map(|()| None)
                 }
             };
             match result {
@@ -231,8 +232,14 @@ impl Machine {
         }
     }
 
-    /// Whether jobs can be submitted together with the end of another; makes their queue.
-    fn judge_follow_up(&mut self, submit: &Submit, out: &mut Output) -> Result<(), Refusal> {
+    /// Whether jobs can be submitted together with the end of another, after those of `others`; makes
+    /// their queue.
+    fn judge_follow_up(
+        &mut self,
+        submit: &Submit,
+        others: &mut Vec<JobRange>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         let first = JobId { session: submit.session, seq: submit.first_seq };
         let jobs = JobRange { first, count: submit.payloads.count() };
         match self.decide_submit(submit, jobs)? {
@@ -242,6 +249,15 @@ impl Machine {
                 return Err(Rejection::Conflict(reason).into());
             }
         }
+        // Nobody has used their numbers so far.
+        let overlaps = |other: &&JobRange| {
+            other.first.seq < jobs.end_seq() && jobs.first.seq < other.end_seq()
+        };
+        if let Some(other) = others.iter().find(overlaps) {
+            let (first, last) = (jobs.first.seq.max(other.first.seq), jobs.end_seq() - 1);
+            return Err(Rejection::Overlap { first, last }.into());
+        }
+        others.push(jobs);
         self.queue_for_use(&submit.queue, out)?;
         Ok(())
     }
