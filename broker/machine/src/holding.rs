@@ -117,12 +117,8 @@ impl Machine {
     }
 
     pub(crate) fn apply_freed(&mut self, key: ObjectKey, owner: Owner) {
-        let object = &mut self.objects[key.0];
-        let before = object.kind.extent();
-        object.kind.let_go(owner);
-        object.revision += 1;
-        let after = object.kind.extent();
-        self.count_extent(before, after);
+        self.change_object(key, |kind| kind.let_go(owner));
+        self.objects[key.0].revision += 1;
         self.holdings.set(owner, key, false);
     }
 }

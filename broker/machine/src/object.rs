@@ -278,9 +278,24 @@ pub(crate) fn part_to<T: serde::de::DeserializeOwned>(part: &[u8]) -> Option<T> 
     ganger_shared::codec::read(part).ok()
 }
 
-/// The answer of a list of values.
-pub(crate) fn reply_list(values: &[Packed]) -> Result<Reply, CallError> {
-    let list = Packed::list(values).map_err(|error| CallError::Value(error.to_string()))?;
+/// An answer of one value.
+pub(crate) fn reply(value: impl Into<Packed>) -> Reply {
+    Reply::Value(value.into())
+}
+
+/// The answer of a list of values, refused once they are more than an answer may have.
+pub(crate) fn reply_items(
+    items: impl Iterator<Item = Result<Packed, CallError>>,
+    cx: &Cx<'_>,
+) -> Result<Reply, CallError> {
+    let (mut bytes, mut listed) = (0, Vec::new());
+    for item in items {
+        let item = item?;
+        bytes += item.as_bytes().len();
+        cx.limits.judge_answer(bytes)?;
+        listed.push(item);
+    }
+    let list = Packed::list(&listed).map_err(|error| CallError::Value(error.to_string()))?;
     Ok(Reply::Value(list))
 }
 

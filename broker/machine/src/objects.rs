@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::invoke::context;
 use crate::list::ListKey;
 use crate::machine::Machine;
-use crate::object::{self, Args, Object, ObjectKey, Owner, Stage};
+use crate::object::{Args, Kind, Object, ObjectKey, Owner, Stage};
 use crate::output::Output;
 use crate::queue::Size;
 use crate::registry::{Registration, Served};
@@ -294,7 +294,7 @@ impl Machine {
         &mut self,
         name: &Name,
         durability: Durability,
-        kind: Box<dyn object::Kind>,
+        kind: Box<dyn Kind>,
     ) -> ObjectKey {
         self.bytes += kind.extent().bytes;
         let (waiters, revision, passes) = (Waiters::default(), 0, None);
@@ -304,15 +304,20 @@ impl Machine {
         key
     }
 
+    /// Changes an object other than by a call, and counts its bytes anew.
+    pub(crate) fn change_object(&mut self, key: ObjectKey, change: impl FnOnce(&mut dyn Kind)) {
+        let kind = &mut *self.objects[key.0].kind;
+        let before = kind.extent();
+        change(kind);
+        let after = kind.extent();
+        self.count_extent(before, after);
+    }
+
     /// A part of an object that is stated again.
     pub(crate) fn take_part(&mut self, name: &Name, part: &[u8]) {
         let Some(&key) = self.object_names.get(name) else { return };
-        let kind = &mut self.objects[key.0].kind;
-        let before = kind.extent();
-        kind.take(part);
-        let (after, holds) = (kind.extent(), kind.holds());
-        self.count_extent(before, after);
-        for hold in holds {
+        self.change_object(key, |kind| kind.take(part));
+        for hold in self.objects[key.0].kind.holds() {
             self.holdings.set(hold.owner, key, true);
         }
         self.note_deadline(key);
@@ -332,11 +337,7 @@ impl Machine {
 
     /// Ends what was due `at` that time, and nothing else: a replay may be long after it.
     pub(crate) fn apply_passed(&mut self, key: ObjectKey, at: ganger_shared::Time) {
-        let kind = &mut self.objects[key.0].kind;
-        let before = kind.extent();
-        kind.pass(at);
-        let after = kind.extent();
-        self.count_extent(before, after);
+        self.change_object(key, |kind| kind.pass(at));
         self.objects[key.0].revision += 1;
         self.note_deadline(key);
     }

@@ -41,6 +41,12 @@ impl Invocation {
     pub const fn new(method: &'static str, takes: Takes, args: Bytes) -> Self {
         Self { method, takes, args, wait: Duration::ZERO }
     }
+
+    /// A call without arguments that may wait so long.
+    #[must_use]
+    pub const fn waiting(method: &'static str, wait: Duration) -> Self {
+        Self { method, takes: Takes::Time, args: Bytes::new(), wait }
+    }
 }
 
 /// A way to one object.

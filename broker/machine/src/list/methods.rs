@@ -7,7 +7,7 @@ use ganger_shared::{Block, CallError, Packed, Value};
 
 use super::{Form, ItemRun, List};
 use crate::object::{
-    Args, Callable, Cx, Extent, Owner, Reply, Savepoint, no_method, reply_list, shown,
+    Args, Callable, Cx, Extent, Owner, Reply, Savepoint, no_method, reply_items, shown,
 };
 
 pub(crate) const TYPEID: &str = "list/1";
@@ -107,25 +107,14 @@ impl List {
             return Err(CallError::Value("a slice with step 0".to_owned()));
         }
         let (start, stop) = bounds(start, stop, step, length)?;
-        let mut bytes = 0;
-        let mut items = Vec::new();
-        let mut take = |item: Packed| {
-            bytes += item.as_bytes().len();
-            cx.limits.judge_answer(bytes)?;
-            items.push(item);
-            Ok(())
-        };
         if step == 1 {
             let (start, stop) = (start.unsigned_abs(), stop.max(start).unsigned_abs());
-            self.values(start, stop).try_for_each(take)?;
-        } else {
-            let mut at = start;
-            while if step > 0 { at < stop } else { at > stop } {
-                self.value_at(at.unsigned_abs()).map_or(Ok(()), &mut take)?;
-                at = at.saturating_add(step);
-            }
+            return reply_items(self.values(start, stop).map(Ok), cx);
         }
-        reply_list(&items)
+        let is_before = |at: &i64| if step > 0 { *at < stop } else { *at > stop };
+        let places = core::iter::successors(Some(start), |at| at.checked_add(step));
+        let items = places.take_while(is_before).filter_map(|at| self.value_at(at.unsigned_abs()));
+        reply_items(items.map(Ok), cx)
     }
 
     /// All items, to be put into another order.

@@ -1,6 +1,7 @@
 //! The arguments of one call, taken one after the other.
 
 use bytes::Bytes;
+use ganger_shared::value::Key;
 use ganger_shared::{CallError, Packed, Value};
 
 /// What is left of a call's arguments: encoded values, one after the other.
@@ -65,6 +66,11 @@ impl Args {
         count_of(self.int()?)
     }
 
+    /// The next one, how many items are wanted at most; all of them where it is none or was not given.
+    pub(crate) fn items_max(&mut self) -> Result<usize, CallError> {
+        Ok(usize::try_from(self.count_or(u64::MAX)?).unwrap_or(usize::MAX))
+    }
+
     /// The next one, a text.
     pub(crate) fn text(&mut self) -> Result<String, CallError> {
         match self.value()?.unpack() {
@@ -121,6 +127,11 @@ impl Args {
 /// The items of a list, tuple or set.
 pub(crate) fn items_of(value: &Packed) -> Result<Vec<Packed>, CallError> {
     value.items().ok_or_else(|| wanted("a list", &value.unpack()))
+}
+
+/// What stands for a value as a key or an item of a set.
+pub(crate) fn key_of(value: &Packed) -> Result<Key, CallError> {
+    value.key().map_err(|error| CallError::Type(error.to_string()))
 }
 
 /// The encoding of a value that is made here.

@@ -9,11 +9,11 @@ use ganger_shared::value::Key;
 use ganger_shared::{CallError, Packed, Time, Value};
 use serde::{Deserialize, Serialize};
 
-use super::args::{pack, shown, tuple, wanted};
+use super::args::{key_of, pack, shown, tuple, wanted};
 use super::counter::sum;
 use super::{
     Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, int_of, no_method,
-    part_of, part_to, reply_list, reply_tuple,
+    part_of, part_to, reply, reply_items, reply_tuple,
 };
 
 pub(super) const TYPEID: &str = "dict/1";
@@ -176,13 +176,13 @@ impl Dict {
             return Err(CallError::Revision { wanted, revision });
         }
         let expires = found.and_then(|entry| entry.expires);
-        self.put(key, value, expires, cx).map(number)
+        self.put(key, value, expires, cx).map(reply)
     }
 
     /// `after = none, count = all`: entries in order.
     fn list(&self, wanted: Wanted, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
         let after = args.some()?;
-        let count = args.count_or(u64::MAX)?;
+        let count = args.items_max()?;
         args.end()?;
         let from = match &after {
             None => 0,
@@ -191,25 +191,13 @@ impl Dict {
                 1 + self.places[&key_of(key)?]
             }
         };
-        let mut bytes = 0;
-        let mut listed = Vec::new();
-        for entry in self.entries.range(from..).map(|(_, entry)| entry) {
-            if listed.len() as u64 == count {
-                break;
-            }
-            if !entry.is_there(cx.now) {
-                continue;
-            }
-            let item = match wanted {
-                Wanted::Key => entry.key.clone(),
-                Wanted::Value => entry.value.clone(),
-                Wanted::Both => tuple(&[entry.key.clone(), entry.value.clone()])?,
-            };
-            bytes += item.as_bytes().len();
-            cx.limits.judge_answer(bytes)?;
-            listed.push(item);
-        }
-        reply_list(&listed)
+        let there = self.entries.range(from..).map(|(_, entry)| entry);
+        let items = there.filter(|entry| entry.is_there(cx.now)).map(|entry| match wanted {
+            Wanted::Key => Ok(entry.key.clone()),
+            Wanted::Value => Ok(entry.value.clone()),
+            Wanted::Both => tuple(&[entry.key.clone(), entry.value.clone()]),
+        });
+        reply_items(items.take(count), cx)
     }
 
     /// What is set until then.
@@ -222,20 +210,8 @@ impl Dict {
     }
 }
 
-fn key_of(key: &Packed) -> Result<Key, CallError> {
-    key.key().map_err(|error| CallError::Type(error.to_string()))
-}
-
 fn missing(key: &Packed) -> CallError {
     CallError::Key { key: shown(&key.unpack()) }
-}
-
-fn number(revision: u64) -> Reply {
-    Reply::Value(Packed::from(revision))
-}
-
-fn flag(is_set: bool) -> Reply {
-    Reply::Value(Packed::from(is_set))
 }
 
 impl Callable for Dict {
@@ -266,11 +242,11 @@ impl Callable for Dict {
             "contains" => {
                 let key = args.value()?;
                 args.end()?;
-                Ok(flag(self.find(&key, cx.now)?.is_some()))
+                Ok(reply(self.find(&key, cx.now)?.is_some()))
             }
             "len" => {
                 args.end()?;
-                Ok(number(self.len(cx.now)))
+                Ok(reply(self.len(cx.now)))
             }
             "keys" => self.list(Wanted::Key, args, cx),
             "values" => self.list(Wanted::Value, args, cx),
@@ -279,7 +255,7 @@ impl Callable for Dict {
                 let (key, value, ttl_ms) = (args.value()?, args.value()?, args.some()?);
                 args.end()?;
                 let expires = Self::expiry(ttl_ms, cx)?;
-                self.put(key, value, expires, cx).map(number)
+                self.put(key, value, expires, cx).map(reply)
             }
             "set_default" => {
                 let key = args.value()?;
@@ -306,18 +282,20 @@ impl Callable for Dict {
                 let (key, ttl_ms) = (args.value()?, args.some()?);
                 args.end()?;
                 let expires = Self::expiry(ttl_ms, cx)?;
-                let Some(found) = self.find(&key, cx.now)?.cloned() else { return Ok(flag(false)) };
+                let Some(found) = self.find(&key, cx.now)?.cloned() else {
+                    return Ok(reply(false));
+                };
                 let known = key_of(&key)?;
                 let place = self.places[&known];
                 self.remove(&known);
                 self.insert(known, place, Entry { expires, ..found });
                 cx.changed = true;
-                Ok(flag(true))
+                Ok(reply(true))
             }
             "delete" => {
                 let key = args.value()?;
                 args.end()?;
-                Ok(flag(self.delete(&key, cx)?.is_some()))
+                Ok(reply(self.delete(&key, cx)?.is_some()))
             }
             "pop" => {
                 let (key, default) = (args.value()?, args.given()?);

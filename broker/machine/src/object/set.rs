@@ -6,10 +6,10 @@ use bytes::Bytes;
 use ganger_shared::value::Key;
 use ganger_shared::{CallError, Packed};
 
-use super::args::{items_of, shown};
+use super::args::{items_of, key_of, shown};
 use super::{
     Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
-    part_to, reply_list,
+    part_to, reply, reply_items,
 };
 
 pub(super) const TYPEID: &str = "set/1";
@@ -73,36 +73,19 @@ impl Set {
 
     fn list(&self, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
         let after = args.some()?;
-        let count = args.count_or(u64::MAX)?;
+        let count = args.items_max()?;
         args.end()?;
         let from = match &after {
             None => 0,
             Some(item) => 1 + self.places.get(&key_of(item)?).ok_or_else(|| absent(item))?,
         };
-        let mut bytes = 0;
-        let mut listed = Vec::new();
-        for item in self.members.range(from..).map(|(_, item)| item) {
-            if listed.len() as u64 == count {
-                break;
-            }
-            bytes += item.as_bytes().len();
-            cx.limits.judge_answer(bytes)?;
-            listed.push(item.clone());
-        }
-        reply_list(&listed)
+        let items = self.members.range(from..).map(|(_, item)| Ok(item.clone()));
+        reply_items(items.take(count), cx)
     }
-}
-
-fn key_of(item: &Packed) -> Result<Key, CallError> {
-    item.key().map_err(|error| CallError::Type(error.to_string()))
 }
 
 fn absent(item: &Packed) -> CallError {
     CallError::Absent { value: shown(&item.unpack()) }
-}
-
-fn flag(is_set: bool) -> Reply {
-    Reply::Value(Packed::from(is_set))
 }
 
 impl Callable for Set {
@@ -111,7 +94,7 @@ impl Callable for Set {
             "contains" => {
                 let item = args.value()?;
                 args.end()?;
-                Ok(flag(self.places.contains_key(&key_of(&item)?)))
+                Ok(reply(self.places.contains_key(&key_of(&item)?)))
             }
             "len" => {
                 args.end()?;
@@ -123,7 +106,7 @@ impl Callable for Set {
                 args.end()?;
                 self.judge(core::slice::from_ref(&item), cx)?;
                 cx.changed = self.insert(item)?;
-                Ok(flag(cx.changed))
+                Ok(reply(cx.changed))
             }
             "update" => {
                 let items = args.items()?;
@@ -142,7 +125,7 @@ impl Callable for Set {
                 args.end()?;
                 cx.changed = self.remove(&key_of(&item)?).is_some();
                 match method {
-                    "discard" => Ok(flag(cx.changed)),
+                    "discard" => Ok(reply(cx.changed)),
                     _ if cx.changed => Ok(Reply::None),
                     _ => Err(absent(&item)),
                 }

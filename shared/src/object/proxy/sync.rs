@@ -54,7 +54,7 @@ fn release(token: u64) -> Invocation {
 }
 
 async fn acquire<C: Caller>(object: &C, wait: Duration) -> Result<Option<Guard<C>>, C::Error> {
-    let call = Invocation { wait, ..Invocation::new("acquire", Takes::Time, args!()) };
+    let call = Invocation::waiting("acquire", wait);
     let token: Option<u64> = answer(&object.call(call).await?)?;
     Ok(token.map(|token| Guard { object: object.clone(), token, is_held: true }))
 }
@@ -158,7 +158,7 @@ impl<C: Caller> EventProxy<C> {
     /// # Errors
     /// The caller's.
     pub async fn wait(&self, wait: Duration) -> Result<bool, C::Error> {
-        let call = Invocation { wait, ..Invocation::new("wait", Takes::Time, args!()) };
+        let call = Invocation::waiting("wait", wait);
         Ok(answer(&self.object.call(call).await?)?)
     }
 }
@@ -175,8 +175,7 @@ impl<C: Caller> ConditionProxy<C> {
     /// [`CallError::Deadlock`](crate::CallError::Deadlock) if that would be for ever.
     pub async fn acquire(&self) -> Result<ConditionGuard<C>, C::Error> {
         loop {
-            let call =
-                Invocation { wait: FOR_EVER, ..Invocation::new("acquire", Takes::Time, args!()) };
+            let call = Invocation::waiting("acquire", FOR_EVER);
             let token: Option<u64> = answer(&self.object.call(call).await?)?;
             if token.is_some() {
                 return Ok(ConditionGuard { object: self.object.clone(), is_held: true });
@@ -200,7 +199,7 @@ impl<C: Caller> ConditionGuard<C> {
     /// # Errors
     /// [`CallError::NotHeld`](crate::CallError::NotHeld) if the lock was lost.
     pub async fn wait(&self, wait: Duration) -> Result<bool, C::Error> {
-        let call = Invocation { wait, ..Invocation::new("wait", Takes::Time, args!()) };
+        let call = Invocation::waiting("wait", wait);
         Ok(answer(&self.object.call(call).await?)?)
     }
 
@@ -243,7 +242,7 @@ impl<C: Caller> BarrierProxy<C> {
     /// # Errors
     /// [`CallError::Broken`](crate::CallError::Broken).
     pub async fn wait(&self, wait: Duration) -> Result<u64, C::Error> {
-        let call = Invocation { wait, ..Invocation::new("wait", Takes::Time, args!()) };
+        let call = Invocation::waiting("wait", wait);
         Ok(answer(&self.object.call(call).await?)?)
     }
 
