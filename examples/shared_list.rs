@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use async_process::{Child, Command};
-use ganger_broker::Broker;
+use ganger_broker::{Broker, Registration};
 use ganger_worker::{Client, Options, key_file};
 
 const WORKERS: usize = 5;
@@ -45,7 +45,15 @@ async fn manager() -> anyhow::Result<()> {
     // only its owner can read.
     let folder = tempfile::tempdir()?;
     let key = folder.path().join("key");
-    let broker = Broker::builder().listen("127.0.0.1:0").key_file(&key).in_memory().start().await?;
+    // The registry: what there is from the start, and what clients may do with it.
+    let registered = Registration::new("list/1".parse()?).expose(&["append", "pop", "len"]);
+    let broker = Broker::builder()
+        .listen("127.0.0.1:0")
+        .key_file(&key)
+        .in_memory()
+        .register("my_list".parse()?, registered)
+        .start()
+        .await?;
     let client = Client::over(broker.connect_pipe(), broker.key().clone()).await?;
     let list = client.list("my_list")?;
     println!("manager: my_list is at {}", broker.addr());
@@ -63,7 +71,7 @@ async fn manager() -> anyhow::Result<()> {
 
     println!("manager: all workers have finished, and this is my_list:");
     let mut results = Vec::new();
-    for item in list.range(0, 100).await?.items {
+    for item in list.pop(100, Duration::ZERO).await?.items {
         let result = String::from_utf8(item.bytes.to_vec())?;
         println!("  {result}");
         results.push(result);

@@ -426,6 +426,7 @@ impl Producer {
             payloads,
             when_full: WhenFull::Refuse,
             notify: Notify::Finished,
+            prerequisites: Vec::new(),
         };
         let due = match self.pace {
             Pace::Open { every } => Due::Each { started: self.started, every },

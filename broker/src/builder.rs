@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use ganger_machine::Replay;
 use ganger_machine::config::Available;
+use ganger_machine::registry::{Registration, Registry};
 use ganger_rt::{Listener, Reserved};
-use ganger_shared::Durability;
 use ganger_shared::key::Key;
+use ganger_shared::object::{SharedObject, types};
+use ganger_shared::{Durability, Name};
 
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
@@ -43,6 +45,7 @@ pub struct Builder {
     config: Config,
     key: Option<Key>,
     storage: Option<Box<dyn Storage>>,
+    registry: Registry,
     door: DoorKind,
 }
 
@@ -57,6 +60,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("config", &self.config)
             .field("storage", &self.storage.is_some())
+            .field("registry", &self.registry)
             .field("door", &self.door)
             .finish_non_exhaustive()
     }
@@ -64,7 +68,13 @@ impl fmt::Debug for Builder {
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { config: Config::default(), key: None, storage: None, door: DoorKind::Port }
+        Self {
+            config: Config::default(),
+            key: None,
+            storage: None,
+            registry: Registry::default(),
+            door: DoorKind::Port,
+        }
     }
 
     /// Takes all settings from `config`; what was set before is forgotten.
@@ -117,6 +127,33 @@ impl Builder {
         self
     }
 
+    /// Serves objects of a type that this program brings along, beside those of every broker.
+    ///
+    /// Clients make them as they make others: by using a name with the type, or with no name.
+    pub fn object<T: SharedObject>(mut self) -> Self {
+        self.registry.add::<T>();
+        self
+    }
+
+    /// Has an object of this name exist from the start: of which type, made with what, what it promises,
+    /// which of its methods clients may call, and who may call them. It wins over what the configuration
+    /// says of the name.
+    ///
+    /// One that the journal has is left as it is.
+    ///
+    /// ```
+    /// use ganger_broker::{Broker, Registration};
+    /// use ganger_shared::Name;
+    ///
+    /// let [jobs, list] = ["jobs.done", "list/1"].map(|name| Name::new(name).unwrap());
+    /// let only = Registration::new(list).expose(&["append", "pop", "len"]);
+    /// let broker = Broker::builder().register(jobs, only);
+    /// ```
+    pub fn register(mut self, name: Name, registration: Registration) -> Self {
+        self.registry.name(name, registration);
+        self
+    }
+
     /// Starts the broker. It serves while some thread is inside [`ganger_rt::block_on`].
     ///
     /// # Errors
@@ -127,7 +164,7 @@ impl Builder {
     ///
     /// A start that is given up leaves nothing running.
     pub async fn start(self) -> Result<Broker, StartError> {
-        let Self { mut config, key, storage, door } = self;
+        let Self { mut config, key, storage, registry, door } = self;
         config.check().map_err(StartError::Settings)?;
         let storage = storage.or_else(|| {
             let data = config.data.as_ref()?;
@@ -155,7 +192,11 @@ impl Builder {
             DoorKind::Port => Some(reserve(&config.listen).await?),
         };
         let clock = Clock::start();
-        let mut replay = Replay::new(config.machine(available), clock.started());
+        check_types(&registry)?;
+        let registry = with_configured(registry, &config)?;
+        let machine = ganger_machine::Config { registry, ..config.machine(available) };
+        let registry = machine.registry.clone();
+        let mut replay = Replay::new(machine, clock.started());
         let (journal, threads, replayed) = match storage {
             None => (None, None, None),
             Some(storage) => {
@@ -170,6 +211,10 @@ impl Builder {
         let replayed = replayed.map(|read| Replayed { jobs: machine.kept_jobs(), ..read });
         let engine = Engine::new(machine, journal, Outbox::new(bounds), clock);
         configure_queues(&engine, &config)?;
+        for (name, registration) in registry.named() {
+            let refused = |rejection| StartError::Object { object: name.clone(), rejection };
+            engine.register(name, registration).map_err(refused)?;
+        }
         let key = keys[0].clone();
         let door = Door {
             engine: Arc::new(engine),
@@ -270,6 +315,32 @@ fn file_keys(path: &Path, listen: &str, door: DoorKind) -> Result<Vec<Key>, Star
             Ok(vec![key])
         }
     }
+}
+
+/// Whether no type of the program has the name of one that every broker serves: what the journal and other
+/// clients mean by it would be something else.
+fn check_types(program: &Registry) -> Result<(), StartError> {
+    match program.added().find(|typeid| types::builtin(typeid).is_some()) {
+        Some(typeid) => Err(StartError::Settings(format!(
+            "every broker serves a type {typeid} of its own; give the program's another name"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What the program has registered, and what the configuration has beside that.
+fn with_configured(program: Registry, config: &Config) -> Result<Registry, StartError> {
+    let mut registry = program.clone();
+    for (name, object) in &config.object {
+        let registration = object.registration().map_err(|error| {
+            StartError::Settings(format!("object.{name}.made_with cannot be read: {error}"))
+        })?;
+        registry.name(name.clone(), registration);
+    }
+    for (name, registration) in program.named() {
+        registry.name(name.clone(), registration.clone());
+    }
+    Ok(registry)
 }
 
 fn configure_queues(engine: &Engine, config: &Config) -> Result<(), StartError> {

@@ -14,11 +14,13 @@ use ganger_shared::{Durability, Name};
 use serde::{Deserialize, Serialize};
 
 mod load;
+mod object;
 mod show;
 mod units;
 
 pub use load::{ConfigError, Flags, Loaded};
 pub(crate) use load::{DURABILITIES, parse_durability};
+pub use object::ObjectConfig;
 pub use show::Origin;
 pub use units::{Size, Span, UnitError};
 
@@ -48,6 +50,9 @@ pub struct Config {
     /// Queues that exist from the start, with what differs from the defaults.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<Name, QueueConfig>,
+    /// Shared objects that exist from the start.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub object: BTreeMap<Name, ObjectConfig>,
 }
 
 /// Who makes queues and lists that do not exist.
@@ -182,6 +187,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             queues: QueueDefaults::default(),
             queue: BTreeMap::new(),
+            object: BTreeMap::new(),
         }
     }
 }
@@ -285,7 +291,10 @@ impl Config {
     /// Whether there is a queue from the start, or by default, that must outlive the process.
     pub(crate) fn needs_journal(&self) -> bool {
         let mut queues = self.queue.values().filter_map(|queue| queue.durability);
-        self.durability > Durability::Memory || queues.any(|queue| queue > Durability::Memory)
+        let mut objects = self.object.values().filter_map(|object| object.durability);
+        self.durability > Durability::Memory
+            || queues.any(|queue| queue > Durability::Memory)
+            || objects.any(|object| object > Durability::Memory)
     }
 
     /// The settings of the machine among these.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use event_listener::{Event as Notice, listener};
+use ganger_machine::registry::Registration;
 use ganger_machine::{Command, Machine, Output};
 use ganger_rt::Stream;
 use ganger_shared::admin::QueueSettings;
@@ -266,6 +267,19 @@ impl Engine {
         let configured = core.machine.configure(queue, settings, &mut core.output);
         self.finish(core);
         configured
+    }
+
+    /// Has an object exist that is to be there from the start.
+    pub(crate) fn register(
+        &self,
+        name: &Name,
+        registration: &Registration,
+    ) -> Result<(), Rejection> {
+        let Ok(mut core) = self.lock() else { return Ok(()) };
+        let core = &mut *core;
+        let registered = core.machine.register(name, registration, &mut core.output);
+        self.finish(core);
+        registered
     }
 
     /// For closing down. The outbox is sound even where the machine has panicked.

@@ -54,6 +54,15 @@ pub enum StartError {
         #[source]
         rejection: Rejection,
     },
+    /// The machine refuses an object that is to exist from the start.
+    #[error("object {object} cannot be registered")]
+    Object {
+        /// Which.
+        object: Name,
+        /// Why.
+        #[source]
+        rejection: Rejection,
+    },
     /// Two settings do not go together.
     #[error("{0}")]
     Settings(String),
@@ -122,6 +131,7 @@ impl StartError {
             | Self::Durability { .. }
             | Self::NoFolder
             | Self::Queue { .. }
+            | Self::Object { .. }
             | Self::Settings(_)
             | Self::Thread(_)
             | Self::Random(_) => exit::FAILED,
@@ -174,6 +184,13 @@ impl StartError {
             }
             Self::Storage(StorageError::Damaged { .. }) => {
                 "keep a copy of the folder before anything else: the broker has changed nothing"
+            }
+            Self::Object { rejection: Rejection::WrongType { .. }, .. } => {
+                "register it under another name, or take it out of the configuration, start, and \
+                 remove what has its name with ganger object rm"
+            }
+            Self::Object { .. } => {
+                "ganger object types shows what there is, what it is made with, and its methods"
             }
             Self::Key(KeyFileError::Line { .. } | KeyFileError::Random(_))
             | Self::Queue { .. }

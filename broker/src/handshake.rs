@@ -22,15 +22,24 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(known: Vec<Key>) -> Result<Self, getrandom::Error> {
+        tell(&known);
         Ok(Self { known: Mutex::new(known.into()), decoy: Key::generate()? })
     }
 
     pub(crate) fn replace(&self, known: Vec<Key>) {
+        tell(&known);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.into();
     }
 
     fn known(&self) -> Arc<[Key]> {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The ids of the keys, by which the configuration names them.
+fn tell(known: &[Key]) {
+    for key in known {
+        log::info!(key:% = key.id(); "key taken");
     }
 }
 

@@ -34,5 +34,6 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use config::Config;
 pub use error::{BrokerError, StartError};
+pub use ganger_machine::registry::Registration;
 pub use journal::Replayed;
 pub use key_file::KeyFileError;

@@ -149,7 +149,9 @@ fn called(error: &CallError) -> Option<String> {
             Some("`ganger object holders NAME` says who holds it and who waits".to_owned())
         }
         CallError::Full { .. } => Some(
-            "remove something; the bounds are limits.list_items and limits.list_bytes".to_owned(),
+            "remove something; the bounds are limits.list_items and limits.list_bytes, or those \
+             of a queue"
+                .to_owned(),
         ),
         CallError::Broken => Some("ganger object call NAME reset".to_owned()),
         CallError::Index { .. }
@@ -196,6 +198,9 @@ fn rejected(rejection: &Rejection) -> Option<String> {
         Rejection::NoType { .. } | Rejection::NoMethod { .. } => {
             Some("ganger object types".to_owned())
         }
+        Rejection::NotACaller { .. } => {
+            Some("add the key to callers of the object in the broker's configuration".to_owned())
+        }
         Rejection::Schema { .. }
         | Rejection::Effect { .. }
         | Rejection::LeaseLost { .. }
@@ -206,6 +211,7 @@ fn rejected(rejection: &Rejection) -> Option<String> {
         | Rejection::NotYours
         | Rejection::Durability { .. }
         | Rejection::Invalid(_)
-        | Rejection::Conflict(_) => None,
+        | Rejection::Conflict(_)
+        | Rejection::Forgotten { .. } => None,
     }
 }

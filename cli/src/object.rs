@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ganger_shared::admin::{AdminAnswer, AdminVerb, ObjectDetails};
-use ganger_shared::object::Takes;
+use ganger_shared::object::QUEUE;
 use ganger_shared::object::types::{self, TYPES};
 use ganger_shared::value::Integer;
 use ganger_shared::{Durability, Name, Rejection, Value};
@@ -26,12 +26,13 @@ mod content;
 mod export;
 mod input;
 mod shown;
+mod watch;
 
 use access::{Access, Kind, Put};
 use args::{CreateArgs, ObjectVerb, SetArgs};
 use shown::{Party, Row};
 
-/// The type of lists, which brokers count apart from the other objects.
+/// The type of lists, which brokers count apart from the other objects, as they do queues.
 const LIST: &str = "list/1";
 
 /// Runs the command.
@@ -79,6 +80,7 @@ async fn act(client: &Client, show: &Show, verb: ObjectVerb) -> Result {
             let object = object(client, &name, first.typeid.as_ref())?;
             call(client, &out, &object, Method { name: &method, wait }, &args).await
         }
+        ObjectVerb::Watch { name, from } => watch::watch(client, show, &name, from).await,
         ObjectVerb::Holders { name } => holders(client, &out, show.quiet, &name).await,
         ObjectVerb::Export { names } => export::export(client, names).await,
         ObjectVerb::Import { file, replace } => {
@@ -141,7 +143,7 @@ fn object(client: &Client, name: &Name, typeid: Option<&Name>) -> Result<Object>
 /// What is known of an object that exists.
 struct Found {
     typeid: Name,
-    /// Unknown of a list.
+    /// Unknown of a list and a queue.
     durability: Option<Durability>,
     items: u64,
     /// How many units of it are held.
@@ -163,10 +165,14 @@ async fn find(client: &Client, name: &Name) -> Result<Found> {
     if missing.exit_code() != exit::NOT_FOUND {
         return Err(missing.into());
     }
-    // Operators' verbs for objects leave lists out.
-    match client.object(name)?.invoke("len", &[], Duration::ZERO).await {
+    // Operators' verbs for objects leave lists and queues out.
+    let object = client.object(name)?;
+    match object.invoke("len", &[], Duration::ZERO).await {
         Ok(length) => {
-            let typeid = Name::new(LIST).expect("a type of the table has a name");
+            // Only one of the two has this method.
+            let is_queue = object.invoke("maxsize", &[], Duration::ZERO).await.is_ok();
+            let typeid = if is_queue { QUEUE } else { LIST };
+            let typeid = Name::new(typeid).expect("a type of the table has a name");
             let length = length.as_int().and_then(Integer::as_u64);
             Ok(Found { typeid, durability: None, items: length.unwrap_or(0), held: 0 })
         }
@@ -259,9 +265,8 @@ async fn call(
         Err(error) => return Err(explained(client, error).await),
     };
     input::show(out, &answer)?;
-    let waits = TYPES
-        .iter()
-        .any(|found| found.method(name).is_some_and(|method| method.takes == Takes::Time));
+    // What waits for others says so; what waits for an item or for room has an error to tell.
+    let waits = matches!(name, "acquire" | "wait" | "join");
     match answer {
         Value::None | Value::Bool(false) if waits => Err(Failure::silent(exit::TIMED_OUT)),
         Value::Int(_) if name == "acquire" => {
@@ -321,6 +326,10 @@ async fn remove(client: &Client, names: &[Name], consent: &Consent) -> Result<u6
         if found.typeid.as_str() == LIST {
             return Err(Failure::new(exit::CONFLICT, format!("list {name} cannot be removed"))
                 .with_advice(format!("ganger list purge {name}")));
+        }
+        if found.typeid.as_str() == QUEUE {
+            return Err(Failure::new(exit::CONFLICT, format!("queue {name} cannot be removed"))
+                .with_advice(format!("ganger queue purge {name}")));
         }
         items += found.items;
     }

@@ -192,6 +192,7 @@ const FIELDS: &[Column<QueueInfo>] = &[
     Column { head: "Ready", cell: |q| Cell::Number(q.ready) },
     Column { head: "Oldest ready", cell: |q| Cell::time(q.oldest_ready) },
     Column { head: "Delayed", cell: |q| Cell::Number(q.delayed) },
+    Column { head: "Held", cell: |q| Cell::Number(q.held) },
     Column { head: "Running", cell: |q| Cell::Number(q.leased) },
     Column { head: "Dead", cell: |q| Cell::Number(q.dead) },
     Column { head: "Payload bytes", cell: |q| Cell::Bytes(q.bytes) },
@@ -274,6 +275,7 @@ mod tests {
             acked: 0,
             nacked: 0,
             crashed: 0,
+            held: 0,
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: SubmitArgs) -> Result {
             Full::Refuse => WhenFull::Refuse,
             Full::Wait => WhenFull::Wait,
         },
+        prerequisites: args.waits.to_prerequisites(),
         wait: args.wait,
         deadline: args.timeout.map(|timeout| started + timeout),
         quiet: show.quiet,

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ganger_shared::object::types;
+use ganger_shared::prerequisite::Prerequisite;
 use ganger_shared::time::millis;
-use ganger_shared::{Backoff, Durability, Name, ResultsTo, Time};
+use ganger_shared::{Backoff, Durability, JobId, JobRange, Name, ResultsTo, Time};
 use jiff::{SpanRelativeTo, Timestamp};
 
 /// `10s`, `5m`, `1h30m`, `2d` (of 24 hours).
@@ -58,6 +59,45 @@ pub(crate) fn typeid(text: &str) -> Result<Name, String> {
     Name::new(first.map_or(text, |found| found.typeid)).map_err(|error| error.to_string())
 }
 
+/// A job's id, or `ID..NUMBER` for all from that one on to before that number of its session.
+pub(crate) fn jobs(text: &str) -> Result<JobRange, String> {
+    let (first, end) = match text.split_once("..") {
+        Some((first, end)) => (first, Some(end)),
+        None => (text, None),
+    };
+    let first: JobId = first.parse().map_err(|error| format!("{text:?}: {error}"))?;
+    let Some(end) = end else { return Ok(JobRange::one(first)) };
+    let count = end.parse::<u64>().ok().and_then(|end| end.checked_sub(first.seq));
+    let count = count.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0);
+    let count = count.ok_or_else(|| {
+        format!(
+            "{text:?} is no range of jobs; write it like {first}..{}",
+            first.seq.saturating_add(10)
+        )
+    })?;
+    Ok(JobRange { first, count })
+}
+
+/// `counter NAME >= N` or `list NAME >= N`.
+pub(crate) fn reaches(text: &str) -> Result<Prerequisite, String> {
+    let wrong = || format!("{text:?} is not like 'counter NAME >= N' or 'list NAME >= N'");
+    let (what, number) = text.split_once(">=").ok_or_else(wrong)?;
+    let (kind, name) = what.trim().split_once(' ').ok_or_else(wrong)?;
+    let name: Name = name.trim().parse().map_err(|error| format!("{text:?}: {error}"))?;
+    let number = number.trim();
+    match kind {
+        "counter" => {
+            let at_least = number.parse().map_err(|_| wrong())?;
+            Ok(Prerequisite::Counter { object: name, at_least })
+        }
+        "list" => {
+            let at_least = number.parse().map_err(|_| wrong())?;
+            Ok(Prerequisite::List { list: name, at_least })
+        }
+        _ => Err(wrong()),
+    }
+}
+
 /// `512MiB`, `2GB`, or bytes.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let size = text.parse::<ByteSize>();
@@ -77,6 +117,24 @@ pub(crate) fn durability() -> impl TypedValueParser<Value = Durability> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_jobs_wait_for_is_read_as_people_write_it() {
+        let first = "00000000000000ab-5";
+        let range = jobs(first).unwrap();
+        assert_eq!((range.first.seq, range.count), (5, 1));
+        assert_eq!(jobs(&format!("{first}..9")).unwrap().count, 4);
+        for text in ["5", "00000000000000ab-5..5", "00000000000000ab-5..x"] {
+            assert!(jobs(text).unwrap_err().contains(text), "{text}");
+        }
+        let list = Prerequisite::List { list: Name::new("a.b").unwrap(), at_least: 3 };
+        assert_eq!(reaches("list a.b>=3"), Ok(list));
+        let counter = Prerequisite::Counter { object: Name::new("c").unwrap(), at_least: -1 };
+        assert_eq!(reaches(" counter c >= -1"), Ok(counter));
+        for text in ["counter c", "counter c > 1", "dict c >= 1", "list l >= -1", "counter >= 1"] {
+            assert!(reaches(text).unwrap_err().contains(text), "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_read_as_people_write_them() {

@@ -10,6 +10,7 @@ use crate::job::{DeathReason, Durability, Failure, JobOptions};
 use crate::limits::{DEAD_ON_MAX, NOTE_BYTES_MAX};
 use crate::name::Name;
 use crate::object::By;
+use crate::prerequisite::Pending;
 use crate::time::Time;
 
 /// What pausing stops.
@@ -251,6 +252,8 @@ pub struct QueueInfo {
     pub nacked: u64,
     /// Attempts ended by a crash or an expired lease.
     pub crashed: u64,
+    /// Jobs that wait for prerequisites.
+    pub held: u64,
 }
 
 /// Where a job stands.
@@ -295,6 +298,11 @@ pub enum JobState {
     },
     /// It was cancelled or purged.
     Cancelled,
+    /// It waits for prerequisites before it may start.
+    Held {
+        /// Those that are not met.
+        waits_for: Vec<Pending>,
+    },
 }
 
 /// One job.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::block::Block;
 use crate::bounded;
 use crate::job::JobOptions;
-use crate::limits::METHOD_BYTES_MAX;
+use crate::limits::{METHOD_BYTES_MAX, PREREQUISITES_MAX};
 use crate::name::Name;
+use crate::prerequisite::Prerequisite;
 
 /// One thing that happens in the step that ends a job. Append variants, never change one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,20 @@ pub enum Effect {
         /// One payload each.
         payloads: Block,
     },
+    /// Jobs are submitted that wait for prerequisites before they may start.
+    SubmitWhen {
+        /// Their queue; made on first use where the configuration allows it.
+        queue: Name,
+        /// The number of the first one in the worker's session; the others follow on.
+        first_seq: u64,
+        /// What they have in common.
+        options: JobOptions,
+        /// One payload each.
+        payloads: Block,
+        /// All of which have to be met.
+        #[serde(deserialize_with = "bounded::vec::<_, _, PREREQUISITES_MAX>")]
+        prerequisites: Vec<Prerequisite>,
+    },
 }
 
 impl Effect {
@@ -44,7 +59,9 @@ impl Effect {
     pub fn about(&self) -> String {
         match self {
             Self::Call { object, method, .. } => format!("{object}.{method}"),
-            Self::Submit { queue, .. } => format!("submit {queue}"),
+            Self::Submit { queue, .. } | Self::SubmitWhen { queue, .. } => {
+                format!("submit {queue}")
+            }
         }
     }
 }

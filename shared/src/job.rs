@@ -124,6 +124,13 @@ impl JobOptions {
             results: ResultsTo::default(),
         }
     }
+
+    /// Those of items that are put into a queue: whoever takes one has it, and no result goes anywhere.
+    #[must_use]
+    pub fn item() -> Self {
+        let handler = Name::new(crate::object::ITEM).expect("a constant that keeps the rules");
+        Self { results: ResultsTo::Nowhere, ..Self::new(handler) }
+    }
 }
 
 /// What an acknowledgement of a queue or object means.
@@ -232,6 +239,8 @@ pub enum DeathReason {
     TimeToLive,
     /// Its deadline passed.
     Deadline,
+    /// What it was to wait for cannot come any more.
+    Dependency,
 }
 
 impl fmt::Display for DeathReason {
@@ -243,6 +252,7 @@ impl fmt::Display for DeathReason {
             Self::Policy => "the queue does not retry this kind of failure",
             Self::TimeToLive => "waited longer than its time to live",
             Self::Deadline => "passed its deadline",
+            Self::Dependency => "what it waited for cannot come",
         })
     }
 }

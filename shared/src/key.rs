@@ -25,6 +25,11 @@ pub struct KeyId(pub [u8; 8]);
 #[error("not a key: expected gk1_ and 64 hex digits, as ganger-broker writes into its key file")]
 pub struct ParseKeyError;
 
+/// The text names no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no id of a key: expected 16 hex digits, as a broker writes into its log when it starts")]
+pub struct ParseKeyIdError;
+
 impl Key {
     const PREFIX: &'static str = "gk1_";
 
@@ -103,22 +108,34 @@ impl fmt::Display for KeyId {
     }
 }
 
+impl FromStr for KeyId {
+    type Err = ParseKeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseKeyIdError> {
+        bytes_of(text).map(Self).ok_or(ParseKeyIdError)
+    }
+}
+
 impl FromStr for Key {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        let digits = text.strip_prefix(Self::PREFIX).ok_or(ParseKeyError)?.as_bytes();
-        if digits.len() != 64 {
-            return Err(ParseKeyError);
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or(ParseKeyError);
-            let value = digit(pair[0])? << 4 | digit(pair[1])?;
-            *byte = u8::try_from(value).map_err(|_| ParseKeyError)?;
-        }
-        Ok(Self(bytes))
+        text.strip_prefix(Self::PREFIX).and_then(bytes_of).map(Self).ok_or(ParseKeyError)
     }
+}
+
+/// So many bytes, each of two hex digits.
+fn bytes_of<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -55,3 +55,9 @@ pub const EFFECTS_MAX: usize = 1 << 10;
 
 /// Longest name of an object's method: 64 bytes.
 pub const METHOD_BYTES_MAX: usize = 64;
+
+/// Most prerequisites that jobs wait for: 16. A counter stands for many.
+pub const PREREQUISITES_MAX: usize = 16;
+
+/// Most ranges of jobs in one prerequisite: 1,024. Jobs that were submitted together are one range.
+pub const PREREQUISITE_RANGES_MAX: usize = 1 << 10;

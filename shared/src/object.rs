@@ -17,6 +17,14 @@ use crate::value::Packed;
 pub use custom::SharedObject;
 pub use types::{Method, ObjectType, Takes};
 
+/// The typeid of queues as they are called: jobs and items are in one and the same queue.
+pub const QUEUE: &str = "queue/1";
+
+/// The handler of the jobs that puts make. Their payload is the item as an encoded value; where they
+/// are taken by a call, it is the item, and of any other job it is what its payload says as JSON, or
+/// else its bytes.
+pub const ITEM: &str = "ganger/item";
+
 /// On whose behalf an object is called: who will hold what the call acquires, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum By {

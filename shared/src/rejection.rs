@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::LeaseId;
 use crate::job::Durability;
+use crate::key::KeyId;
 use crate::name::Name;
 use crate::object::CallError;
 
@@ -174,6 +175,28 @@ pub enum Rejection {
         reason: String,
         /// The error of the call, if it was one.
         error: Option<Box<CallError>>,
+    },
+    /// The configuration names the keys that may call what has this name, and the session's is none of
+    /// them.
+    #[error("the configuration does not let key {key} call {name}")]
+    NotACaller {
+        /// The name.
+        name: Name,
+        /// The key of the session.
+        key: KeyId,
+    },
+    /// Not all changes that were asked for are remembered. Watch from now on, then read the object.
+    #[error(
+        "the changes of {object} after revision {from} are not all remembered, those after {since} are; \
+         watch it from now on, then read it"
+    )]
+    Forgotten {
+        /// The object.
+        object: Name,
+        /// The revision after which they were wanted.
+        from: u64,
+        /// The one after which they are remembered.
+        since: u64,
     },
 }
 

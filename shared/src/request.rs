@@ -12,9 +12,13 @@ use crate::bounded;
 use crate::effect::Effect;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SessionId, SubscriptionId};
 use crate::job::{Durability, JobOptions, Settlement};
-use crate::limits::{EFFECTS_MAX, METHOD_BYTES_MAX, NOTE_BYTES_MAX, SETTLEMENTS_MAX};
+use crate::limits::{
+    EFFECTS_MAX, METHOD_BYTES_MAX, NOTE_BYTES_MAX, PREREQUISITES_MAX, SETTLEMENTS_MAX,
+};
 use crate::name::Name;
 use crate::object::By;
+use crate::prerequisite::Prerequisite;
+use crate::time::Time;
 
 /// What the broker does with a submit that does not fit its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,14 +84,14 @@ pub enum Request {
         /// How many jobs may be leased to it at once.
         credit: u32,
     },
-    /// Grants more credit to a subscription, or more items to a follow.
+    /// Grants more credit to a subscription, more items to a follow, or more changes to a watch.
     Credit {
         /// Which.
         subscription: SubscriptionId,
         /// How much more.
         add: u32,
     },
-    /// Ends a subscription or a follow; leases stay. Answered by Unsubscribed, after which no
+    /// Ends a subscription, a follow or a watch; leases stay. Answered by Unsubscribed, after which no
     /// Assign of it comes.
     Unsubscribe {
         /// Which.
@@ -253,5 +257,43 @@ pub enum Request {
         /// What happens with it, in order.
         #[serde(deserialize_with = "bounded::vec::<_, _, EFFECTS_MAX>")]
         effects: Vec<Effect>,
+    },
+    /// A Submit of jobs that wait for prerequisites before they may start; without any it is a Submit.
+    SubmitWhen {
+        /// Answered under this number.
+        request: RequestId,
+        /// The queue; made on first use where the configuration allows it.
+        queue: Name,
+        /// The number of the first job in this session; the others follow on.
+        first_seq: u64,
+        /// What the jobs have in common.
+        options: JobOptions,
+        /// One payload per job.
+        payloads: Block,
+        /// What to do where they do not fit.
+        when_full: WhenFull,
+        /// Whether Finished is wanted.
+        notify: Notify,
+        /// All of which have to be met.
+        #[serde(deserialize_with = "bounded::vec::<_, _, PREREQUISITES_MAX>")]
+        prerequisites: Vec<Prerequisite>,
+    },
+    /// Tells the changes of a counter, value or dict as they happen. Answered by Watching and then by
+    /// Changed, again and again; or by Rejected, be it later: when the object is removed, and when
+    /// changes are forgotten that could not be sent.
+    Watch {
+        /// Answered under this number.
+        request: RequestId,
+        /// Chosen by the client; unused in this session.
+        subscription: SubscriptionId,
+        /// The object, which exists.
+        object: Name,
+        /// When it was made, as a former Watching said: another one of its name is refused.
+        made: Option<Time>,
+        /// The revision after which it begins; none for the one that the object has.
+        from: Option<u64>,
+        /// How many changes may be sent before Credit grants more; those that happened together are sent
+        /// together, however many.
+        window: u32,
     },
 }

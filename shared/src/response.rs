@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminAnswer;
 use crate::block::Block;
+use crate::change::Change;
 use crate::id::{JobRange, LeaseId, LeaseRange, RequestId, SubscriptionId};
 use crate::job::{Durability, Ending};
 use crate::name::Name;
@@ -82,7 +83,7 @@ pub enum Response {
         /// One payload per job.
         payloads: Block,
     },
-    /// No Assign or Followed of this subscription comes any more.
+    /// No Assign, Followed or Changed of this subscription comes any more.
     Unsubscribed {
         /// Which.
         subscription: SubscriptionId,
@@ -193,5 +194,21 @@ pub enum Response {
         results: Block,
         /// Those that failed, by their place in the Call, and why; each of them changed nothing.
         errors: Vec<(u32, CallError)>,
+    },
+    /// The object is watched.
+    Watching {
+        /// Of the Watch.
+        request: RequestId,
+        /// When the object was made: for a Watch that is to go on where this one ends.
+        made: Time,
+        /// The revision after which it begins.
+        revision: u64,
+    },
+    /// Further changes of a watched object.
+    Changed {
+        /// Which watch.
+        subscription: SubscriptionId,
+        /// They, in order; all of a revision or none.
+        changes: Vec<Change>,
     },
 }

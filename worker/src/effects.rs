@@ -5,7 +5,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use ganger_shared::{Effect, Value, value};
+use ganger_shared::{Block, Effect, JobOptions, Value, value};
 use serde::{Serialize, Serializer};
 
 use crate::client::IntoName;
@@ -112,6 +112,12 @@ impl<U> Done<U> {
         self.push(effect)
     }
 
+    /// Puts an item into a queue, as [`typed_queue`](crate::Objects::typed_queue) puts it.
+    pub fn put<T: Serialize + ?Sized>(self, queue: impl IntoName, item: &T) -> Self {
+        let effect = put(queue, item);
+        self.push(effect)
+    }
+
     /// Submits a job, as `client.submit(…)` and its options describe it. It is not waited for.
     pub fn submit(self, job: Submit<One>) -> Self {
         let effect = job.into_effect();
@@ -140,6 +146,13 @@ impl<U> Done<U> {
         drop(effects);
         self
     }
+}
+
+/// Calls of queues have no effects that could be taken back; a put is the submit that it comes to.
+fn put<T: Serialize + ?Sized>(queue: impl IntoName, item: &T) -> Result<Effect, Error> {
+    let payloads = Block::one(crate::object::encoded(&[value::to_value(item)?])?);
+    let (queue, options) = (queue.into_name()?, JobOptions::item());
+    Ok(Effect::Submit { queue, first_seq: 0, options, payloads })
 }
 
 fn effect(

@@ -231,9 +231,10 @@ fn rejection_code(rejection: &Rejection) -> u8 {
         | Rejection::WrongType { .. }
         | Rejection::Schema { .. }
         | Rejection::LeaseLost { .. }
-        | Rejection::Effect { .. } => exit::CONFLICT,
+        | Rejection::Effect { .. }
+        | Rejection::Forgotten { .. } => exit::CONFLICT,
         Rejection::NoType { .. } | Rejection::NoMethod { .. } => exit::USAGE,
-        Rejection::NotYours => exit::NOT_AUTHORISED,
+        Rejection::NotYours | Rejection::NotACaller { .. } => exit::NOT_AUTHORISED,
         Rejection::Invalid(_) => exit::USAGE,
         Rejection::QueueFull { .. }
         | Rejection::Paused { .. }

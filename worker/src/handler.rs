@@ -15,7 +15,9 @@ use bytes::Bytes;
 use futures_lite::FutureExt;
 use futures_lite::future::or;
 use ganger_shared::time::millis;
-use ganger_shared::{Block, Effect, Failure, JobId, LeaseId, Name, Outcome, SessionId};
+use ganger_shared::{
+    Block, Effect, Failure, JobId, LeaseId, Name, Outcome, Packed, SessionId, value,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -187,6 +189,25 @@ impl Router {
         R: Future<Output = Result<U, E>> + Send + 'static,
     {
         self.add(name, false, bytes_handler(handler))
+    }
+
+    /// Items that were put into queues ([`typed_queue`](crate::Objects::typed_queue)) are run by an
+    /// `async fn` from the item. What it returns counts as for [`handle`](Self::handle); nobody has the
+    /// result.
+    #[must_use]
+    pub fn handle_items<T, U, E, F, R>(self, handler: F) -> Self
+    where
+        T: DeserializeOwned,
+        U: Serialize,
+        E: Into<JobError>,
+        F: Fn(T, Ctx) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<U, E>> + Send + 'static,
+    {
+        let start = move |payload: Bytes, ctx| -> Running {
+            let running = read_item(payload).map(|item| handler(item, ctx));
+            Box::pin(async move { write(&running?.await.map_err(Into::into)?) })
+        };
+        self.add(ganger_shared::object::ITEM, false, Box::new(start))
     }
 
     /// Jobs that no other handler is there for are run by an `async fn` from bytes to bytes.
@@ -394,6 +415,15 @@ fn read<J: DeserializeOwned>(payload: &[u8]) -> Result<J, JobError> {
         let what = std::any::type_name::<J>();
         JobError::dead("bad-payload", &format!("the payload is no {what} in JSON: {error}"))
     })
+}
+
+fn read_item<T: DeserializeOwned>(payload: Bytes) -> Result<T, JobError> {
+    let bad = |error: &dyn fmt::Display| {
+        let what = std::any::type_name::<T>();
+        JobError::dead("bad-payload", &format!("the item is no {what}: {error}"))
+    };
+    let item = Packed::new(payload).map_err(|error| bad(&error))?;
+    value::from_value(item.unpack()).map_err(|error| bad(&error))
 }
 
 fn write<U: Serialize>(output: &U) -> Result<Bytes, JobError> {

@@ -10,6 +10,7 @@
 //! | wait for results | [`JobHandle::result`], [`Client::wait`], [`Endings::next`] |
 //! | share a list | [`Client::list`]: [`append`](List::append), [`pop`](List::pop), [`range`](List::range), [`follow`](List::follow) |
 //! | share other objects | [`Objects`]: dicts, counters, locks and the like |
+//! | be told what changes in one | [`Object::watch`] |
 //! | run handlers | [`Worker`]; [`Ctx::finish`] has things happen together with the end of a job |
 //! | take jobs by hand | [`Queue::subscribe`]: [`pull`](Subscription::pull) one by one, [`next_run`](Subscription::next_run) whole runs |
 //! | look after a broker | [`Client::admin`] |
@@ -65,6 +66,7 @@ mod session;
 mod stop;
 mod submit;
 mod subscription;
+mod watch;
 mod worker;
 
 pub use client::{Cancelled, Client, DEFAULT_BROKER, IntoName, Options};
@@ -77,10 +79,11 @@ pub use handler::{JobError, Router, UnknownHandler};
 pub use list::{Follow, Item, List, Page};
 pub use object::{
     Array, Barrier, Condition, Counter, Dict, Event, Guard, Holder, Lock, Namespace, Object,
-    Objects, Semaphore, Set, SharedValue, TypedList,
+    Objects, Semaphore, Set, SharedValue, TypedList, TypedQueue,
 };
 pub use queue::Queue;
 pub use stop::StopReason;
-pub use submit::{Accepted, JobHandle, Many, One, Submit, SubmitRun, Submitted};
+pub use submit::{Accepted, IntoJobs, JobHandle, Many, One, Submit, SubmitRun, Submitted};
 pub use subscription::{Delivery, NotFinished, Run, Settling, Subscription};
+pub use watch::Watch;
 pub use worker::{DRAIN_TIMEOUT, Drainer, Worker};

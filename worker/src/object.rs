@@ -9,10 +9,10 @@ use bytes::Bytes;
 use ganger_shared::object::custom::schema;
 use ganger_shared::object::proxy::{
     ArrayProxy, BarrierProxy, CallFailure, Caller, ConditionProxy, CounterProxy, DictProxy,
-    EventProxy, Invocation, ListProxy, LockProxy, NamespaceProxy, ObjectProxy, SemaphoreProxy,
-    SetProxy, ValueProxy,
+    EventProxy, Invocation, ListProxy, LockProxy, NamespaceProxy, ObjectProxy, QueueProxy,
+    SemaphoreProxy, SetProxy, ValueProxy,
 };
-use ganger_shared::object::{Takes, types};
+use ganger_shared::object::{QUEUE, Takes, types};
 use ganger_shared::time::millis;
 use ganger_shared::{
     Block, By, CallError, Durability, Name, Packed, Rejection, Request, Response, Value,
@@ -22,6 +22,7 @@ use crate::calls::{Answered, unexpected};
 use crate::client::{Client, IntoName};
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::watch::Watch;
 
 /// A shared dict.
 pub type Dict<K, V> = DictProxy<Object, K, V>;
@@ -29,6 +30,8 @@ pub type Dict<K, V> = DictProxy<Object, K, V>;
 pub type Set<T> = SetProxy<Object, T>;
 /// A shared list, by position and value; [`List`](crate::List) is the same list as byte strings.
 pub type TypedList<T> = ListProxy<Object, T>;
+/// A shared queue of items; [`Queue`](crate::Queue) is the same queue as jobs.
+pub type TypedQueue<T> = QueueProxy<Object, T>;
 /// A shared value.
 pub type SharedValue<T> = ValueProxy<Object, T>;
 /// A shared whole number.
@@ -136,6 +139,14 @@ pub trait Objects {
         self.object_of(name, "list/1").map(ListProxy::new)
     }
 
+    /// A queue of items, as large as the broker's default if there is none.
+    ///
+    /// # Errors
+    /// As for [`object`](Self::object).
+    fn typed_queue<T>(&self, name: impl IntoName) -> Result<TypedQueue<T>, Error> {
+        self.object_of(name, QUEUE).map(QueueProxy::new)
+    }
+
     /// A value.
     ///
     /// # Errors
@@ -228,6 +239,21 @@ pub trait Objects {
         let object = self.object_of(name, "bounded_semaphore/1")?;
         object.make(&[units.into()], None).await?;
         Ok(SemaphoreProxy::new(object))
+    }
+
+    /// A queue of at most so many items, with which it is made if there is none.
+    ///
+    /// # Errors
+    /// As for [`semaphore`](Self::semaphore).
+    #[expect(async_fn_in_trait, reason = "awaited where it is called, by whoever has the client")]
+    async fn bounded_queue<T>(
+        &self,
+        name: impl IntoName,
+        maxsize: u64,
+    ) -> Result<TypedQueue<T>, Error> {
+        let object = self.object_of(name, QUEUE)?;
+        object.make(&[maxsize.into()], None).await?;
+        Ok(QueueProxy::new(object))
     }
 
     /// A barrier, made for so many parties if there is none.
@@ -343,6 +369,30 @@ impl Object {
         let answers = self.begin(method.to_owned(), takes, Block::one(args), wait).await;
         let mut answers = returned(answers.await?)?;
         Ok(answers.pop().unwrap_or_default().unpack())
+    }
+
+    /// Watches its changes: those after revision `from`, or those from now on. For counters, values and dicts.
+    ///
+    /// For a copy of it, begin to watch, then read it, then apply the changes as they come: each says what is
+    /// so after it, so those that were read already do no harm.
+    ///
+    /// ```no_run
+    /// use ganger_worker::{Client, Objects};
+    ///
+    /// # async fn example(client: Client) -> Result<(), ganger_worker::Error> {
+    /// let mut changes = client.object("board")?.watch(None).await?;
+    /// while let Some(change) = changes.next().await? {
+    ///     println!("revision {}: {:?}", change.revision, change.what);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if there is no such object, it cannot be watched, or not all changes after `from`
+    /// are remembered ([`Rejection::Forgotten`]); [`Error::Closed`].
+    pub async fn watch(&self, from: Option<u64>) -> Result<Watch, Error> {
+        Watch::begin(self.client.clone(), self.name.clone(), from).await
     }
 
     /// What a method takes, as far as one can tell without its type: whatever is called so by a type

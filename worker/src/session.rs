@@ -32,6 +32,7 @@ use crate::oneshot;
 use crate::pops::Pops;
 use crate::ranges::RangeSet;
 use crate::stop::Stop;
+use crate::watch::ChangeFeed;
 
 /// Unanswered calls that a client may have before further ones wait: 32,768, half of what a broker
 /// takes by default, so that waits for results find room beside them.
@@ -95,6 +96,7 @@ enum Link {
 enum Listener {
     Jobs(Arc<Inbox>),
     Items(Arc<Feed>),
+    Changes(Arc<ChangeFeed>),
 }
 
 impl Session {
@@ -259,6 +261,10 @@ impl Session {
         self.listen(Listener::Items(Arc::clone(feed)))
     }
 
+    pub(crate) fn watch_object(&self, feed: &Arc<ChangeFeed>) -> SubscriptionId {
+        self.listen(Listener::Changes(Arc::clone(feed)))
+    }
+
     fn listen(&self, listener: Listener) -> SubscriptionId {
         let mut state = self.lock();
         let id = SubscriptionId(state.next_subscription);
@@ -277,7 +283,7 @@ impl Session {
         id
     }
 
-    /// Grants more items to a follow, or more jobs to a subscription.
+    /// Grants more items to a follow, changes to a watch, or jobs to a subscription.
     pub(crate) fn grant(&self, subscription: SubscriptionId, add: u32) {
         self.tell(&Request::Credit { subscription, add });
     }
@@ -423,6 +429,16 @@ impl Listener {
                 credit: inbox.credit(),
             },
             Self::Items(feed) => feed.frame(subscription, request),
+            Self::Changes(feed) => feed.frame(subscription, request),
+        }
+    }
+
+    /// The request that its latest frame carried; none for jobs, of which the frame has none.
+    fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Jobs(_) => None,
+            Self::Items(feed) => Some(feed.request()),
+            Self::Changes(feed) => Some(feed.request()),
         }
     }
 
@@ -431,6 +447,7 @@ impl Listener {
         match self {
             Self::Jobs(inbox) => inbox.is_open(),
             Self::Items(feed) => feed.is_open(),
+            Self::Changes(feed) => feed.is_open(),
         }
     }
 
@@ -438,6 +455,7 @@ impl Listener {
         match self {
             Self::Jobs(inbox) => inbox.end(error),
             Self::Items(feed) => feed.end(error),
+            Self::Changes(feed) => feed.end(error),
         }
     }
 }

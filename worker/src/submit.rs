@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use ganger_shared::prerequisite::Prerequisite;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::time::millis;
 use ganger_shared::{
@@ -21,6 +22,10 @@ use crate::calls::{Answered, unexpected};
 use crate::client::{Cancelled, Client, IntoName};
 use crate::endings::{Collector, Endings, JobFailed};
 use crate::error::Error;
+
+mod prerequisites;
+
+pub use self::prerequisites::IntoJobs;
 
 /// Payload bytes of one frame of a large submit: 1 MiB. Larger frames are no faster and make others
 /// wait longer.
@@ -44,6 +49,7 @@ pub struct Submit<K> {
     options: JobOptions,
     when_full: WhenFull,
     notify: Notify,
+    prerequisites: Vec<Prerequisite>,
     kind: K,
 }
 
@@ -87,7 +93,13 @@ impl Submit<One> {
         let queue = self.queue?;
         let options = with_handler(self.options, self.handler, &queue);
         let payloads = Block::one(self.kind.payload?);
-        Ok(Effect::Submit { queue, first_seq: 0, options, payloads })
+        judge_prerequisites(&self.prerequisites)?;
+        Ok(match self.prerequisites {
+            none if none.is_empty() => Effect::Submit { queue, first_seq: 0, options, payloads },
+            prerequisites => {
+                Effect::SubmitWhen { queue, first_seq: 0, options, payloads, prerequisites }
+            }
+        })
     }
 
     /// Submits the job and waits for its result.
@@ -99,11 +111,11 @@ impl Submit<One> {
     }
 
     async fn send(self) -> Result<JobHandle, Error> {
-        let Self { client, queue, handler, options, when_full, notify, kind } = self;
+        let Self { client, queue, handler, options, when_full, notify, prerequisites, kind } = self;
         let queue = queue?;
         let options = with_handler(options, handler, &queue);
         let payloads = Block::one(kind.payload?);
-        let run = SubmitRun { queue, options, payloads, when_full, notify };
+        let run = SubmitRun { queue, options, payloads, when_full, notify, prerequisites };
         let Accepted { jobs, durability, paused, endings } = client.submit_run(run).await?;
         Ok(JobHandle { client, job: jobs.first, durability, paused, endings })
     }
@@ -118,7 +130,7 @@ where
     }
 
     async fn send(self) -> Result<Submitted, Error> {
-        let Self { client, queue, handler, options, when_full, notify, kind } = self;
+        let Self { client, queue, handler, options, when_full, notify, prerequisites, kind } = self;
         let queue = queue?;
         let options = with_handler(options, handler, &queue);
         let collector = match notify {
@@ -136,7 +148,8 @@ where
             let next = if more { next_run(&mut payloads, most) } else { None };
             if let Some(payloads) = next {
                 let (queue, options) = (queue.clone(), options.clone());
-                let run = SubmitRun { queue, options, payloads, when_full, notify };
+                let prerequisites = prerequisites.clone();
+                let run = SubmitRun { queue, options, payloads, when_full, notify, prerequisites };
                 match client.send_run(run, collector.clone()).await {
                     Ok(sent) => under_way.push_back(sent),
                     Err(error) => refused = Some(error),
@@ -203,7 +216,8 @@ impl<K> Submit<K> {
         let handler = queue.as_ref().ok().cloned().or_else(|| Name::new("unnamed").ok());
         let options = JobOptions::new(handler.expect("`unnamed` keeps the rules of names"));
         let (when_full, notify) = (WhenFull::Refuse, Notify::No);
-        Self { client, queue, handler: None, options, when_full, notify, kind }
+        let (handler, prerequisites) = (None, Vec::new());
+        Self { client, queue, handler, options, when_full, notify, prerequisites, kind }
     }
 
     /// Which handler of a worker runs it; the queue's name unless set.
@@ -430,6 +444,8 @@ pub struct SubmitRun {
     pub when_full: WhenFull,
     /// Whether to say how they end.
     pub notify: Notify,
+    /// What has to come before they may start: at most [`limits::PREREQUISITES_MAX`].
+    pub prerequisites: Vec<Prerequisite>,
 }
 
 /// A run of jobs that the broker has accepted.
@@ -474,12 +490,13 @@ impl Client {
         run: SubmitRun,
         collector: Option<Arc<Collector>>,
     ) -> Result<(JobRange, Answered), Error> {
-        let SubmitRun { queue, options, payloads, when_full, notify } = run;
+        let SubmitRun { queue, options, payloads, when_full, notify, prerequisites } = run;
         let count = payloads.count();
         if count == 0 || count > limits::RUN_COUNT_MAX {
             let most = limits::RUN_COUNT_MAX;
             return Err(Error::Invalid(format!("a run has 1 to {most} jobs, this one {count}")));
         }
+        judge_prerequisites(&prerequisites)?;
         let session = self.session();
         let (size, most) = (payloads.size_bytes(), session.block_bytes_max());
         if size > most {
@@ -489,11 +506,53 @@ impl Client {
         }
         session.room().await;
         let (first_seq, answered) = session.numbered(count, collector, |request, first_seq| {
-            Request::Submit { request, queue, first_seq, options, payloads, when_full, notify }
+            if prerequisites.is_empty() {
+                return Request::Submit {
+                    request,
+                    queue,
+                    first_seq,
+                    options,
+                    payloads,
+                    when_full,
+                    notify,
+                };
+            }
+            Request::SubmitWhen {
+                request,
+                queue,
+                first_seq,
+                options,
+                payloads,
+                when_full,
+                notify,
+                prerequisites,
+            }
         });
         let first = JobId { session: session.id, seq: first_seq };
         Ok((JobRange { first, count }, answered))
     }
+}
+
+/// Whether the broker would read them: it closes the connection of a client that sends more.
+fn judge_prerequisites(prerequisites: &[Prerequisite]) -> Result<(), Error> {
+    let (count, most) = (prerequisites.len(), limits::PREREQUISITES_MAX);
+    if count > most {
+        let text = format!("{count} prerequisites of one submit are more than {most}");
+        return Err(Error::Invalid(text));
+    }
+    let most = limits::PREREQUISITE_RANGES_MAX;
+    for prerequisite in prerequisites {
+        if let Prerequisite::Jobs { jobs, .. } = prerequisite
+            && jobs.len() > most
+        {
+            return Err(Error::Invalid(format!(
+                "{} separate ranges of jobs to wait for are more than {most}; have each job add to a \
+                 counter, and wait for that",
+                jobs.len()
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

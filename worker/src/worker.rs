@@ -203,6 +203,20 @@ impl Worker {
         self
     }
 
+    /// Adds a handler: see [`Router::handle_items`].
+    #[must_use]
+    pub fn handle_items<T, U, E, F, R>(mut self, handler: F) -> Self
+    where
+        T: DeserializeOwned,
+        U: Serialize,
+        E: Into<JobError>,
+        F: Fn(T, Ctx) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<U, E>> + Send + 'static,
+    {
+        self.router = self.router.handle_items(handler);
+        self
+    }
+
     /// Adds a handler: see [`Router::blocking`].
     #[must_use]
     pub fn blocking<J, U, E, F>(mut self, name: impl IntoName, handler: F) -> Self

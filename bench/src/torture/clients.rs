@@ -136,7 +136,14 @@ impl Submitter {
         };
         self.stage.note(&self.name, submit);
         let when_full = self.when_full;
-        let run = SubmitRun { queue, options, payloads, when_full, notify: Notify::No };
+        let run = SubmitRun {
+            queue,
+            options,
+            payloads,
+            when_full,
+            notify: Notify::No,
+            prerequisites: Vec::new(),
+        };
         let client = self.client.clone();
         let call = begin(async move { client.submit_run(run).await });
         self.under_way.push_back((jobs, call));

@@ -2,11 +2,13 @@
 //!
 //! Nothing is judged here; that was done by whoever made the event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ganger_shared::key::KeyId;
 use ganger_shared::{
-    Durability, Ending, JobOptions, LeaseRange, Name, Response, ResultsTo, SessionId, Time,
+    DeathReason, Durability, Ending, JobOptions, LeaseRange, Name, Response, ResultsTo, SessionId,
+    Time,
 };
 
 use crate::event::{Event, Fault, StopCause, Verdict};
@@ -26,6 +28,7 @@ impl Machine {
     pub(crate) fn apply(&mut self, event: Event, out: &mut Output) {
         match event {
             Event::QueueSet { queue, settings } => {
+                self.see_unnamed(&queue);
                 if let Some(&key) = self.queue_names.get(&queue) {
                     let queue = &mut self.queues[key.0];
                     let has_new_length = queue.settings.lease_ms != settings.lease_ms;
@@ -42,7 +45,10 @@ impl Machine {
             }
             Event::QueuePaused { queue, pause } => {
                 if let Some(&key) = self.queue_names.get(&queue) {
-                    self.queues[key.0].pause = pause;
+                    let queue = &mut self.queues[key.0];
+                    // To go on is to take jobs again, too.
+                    queue.is_shut_down &= pause.is_some();
+                    queue.pause = pause;
                     self.awake.insert(key);
                     self.admit_waiting(key, out);
                 }
@@ -144,16 +150,16 @@ impl Machine {
                 }
             }
             Event::Left { session } => self.apply_left(session),
-            Event::ObjectMade { at, object, typeid, durability, args } => {
+            Event::ObjectMade { at, object, typeid, durability, limits, args } => {
                 self.see_time(at);
                 self.see_unnamed(&object);
-                self.apply_made(&object, &typeid, durability, args);
+                self.apply_made(at, &object, &typeid, durability, limits, args);
             }
             Event::Called(called) => {
                 self.see_time(called.at);
                 let Some(subject) = self.subject(&called.object) else { return };
-                let carried = self.carry_out(subject, &called);
-                self.note_called(subject, &called, &carried.answer, true);
+                let mut carried = self.carry_out(subject, &called);
+                self.note_called(subject, &called, &mut carried, true);
             }
             Event::Freed { object, session, by } => {
                 if let Some(&key) = self.object_names.get(&object) {
@@ -164,9 +170,19 @@ impl Machine {
                 self.see_time(at);
                 if let Some(&key) = self.object_names.get(&object) {
                     self.apply_passed(key, at);
+                    self.serve_watchers(key, out);
                 }
             }
             Event::ObjectRemoved { object } => self.apply_removed(&object),
+            Event::Held { jobs, prerequisites } => self.apply_held(jobs, &prerequisites),
+            Event::Met { at, jobs, prerequisite } => {
+                self.see_time(at);
+                self.apply_met(at, jobs, prerequisite);
+            }
+            Event::QueueCalled(called) => {
+                self.see_time(called.at);
+                self.apply_queue_called(*called, out);
+            }
             Event::Stated(_) => {}
         }
     }
@@ -241,6 +257,7 @@ impl Machine {
             crashes: 0,
             failure: None,
             watchers: smallvec::SmallVec::new(),
+            dependents: BTreeSet::new(),
             phase,
         });
         self.join_backwards(run);
@@ -337,8 +354,10 @@ impl Machine {
                     Fault::Worker => totals.crashed += count,
                 }
             }
-            Verdict::Dead { failure: None, .. } | Verdict::Released { .. } | Verdict::Cancelled => {
-            }
+            Verdict::Dead { failure: None, .. }
+            | Verdict::Released { .. }
+            | Verdict::Cancelled
+            | Verdict::Unmet { .. } => {}
         }
         match verdict {
             Verdict::Acked { outputs } => {
@@ -378,6 +397,13 @@ impl Machine {
                 });
                 self.tell_dead(key, out);
             }
+            Verdict::Unmet { failure } => {
+                self.change(key, |run| {
+                    run.failure = Some(Arc::new(failure.clone()));
+                    run.phase = Phase::Dead { reason: DeathReason::Dependency, at };
+                });
+                self.tell_dead(key, out);
+            }
         }
     }
 
@@ -391,7 +417,8 @@ impl Machine {
             Verdict::Retried { fault: Fault::Worker, .. }
             | Verdict::Dead { .. }
             | Verdict::Released { .. }
-            | Verdict::Cancelled => false,
+            | Verdict::Cancelled
+            | Verdict::Unmet { .. } => false,
         };
         let run = &self.runs[key];
         if let (true, Phase::Leased(lease), Some(leases)) = (by_worker, &run.phase, run.leases())
@@ -402,8 +429,9 @@ impl Machine {
     }
 
     /// Tells those who wait how the jobs ended, and remembers it.
-    fn finish(&mut self, run: Run, ending: Ending, out: &mut Output) {
+    pub(crate) fn finish(&mut self, run: Run, ending: Ending, out: &mut Output) {
         self.tell(&run, &run.watchers, &ending, out);
+        self.note_ended(run.dependents, run.jobs, matches!(ending, Ending::Acked { .. }));
         self.finished.add(Finished {
             jobs: run.jobs,
             queue: run.queue,
@@ -422,6 +450,9 @@ impl Machine {
         if let Some(ending) = dead_ending(run) {
             self.tell(run, &watchers, &ending, out);
         }
+        let run = &mut self.runs[key];
+        let (dependents, jobs) = (core::mem::take(&mut run.dependents), run.jobs);
+        self.note_ended(dependents, jobs, false);
     }
 
     fn tell(&self, run: &Run, watchers: &[Watcher], ending: &Ending, out: &mut Output) {
@@ -440,7 +471,7 @@ pub(crate) fn dead_ending(run: &Run) -> Option<Ending> {
         Phase::Dead { reason, .. } => {
             Some(Ending::Dead { reason: *reason, failure: run.failure.as_deref().cloned() })
         }
-        Phase::Ready | Phase::Delayed { .. } | Phase::Leased(_) => None,
+        Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) | Phase::Leased(_) => None,
     }
 }
 
@@ -451,6 +482,6 @@ const fn count_fault(run: &mut Run, fault: Fault) {
     }
 }
 
-fn wait_until(until: Time, now: Time) -> Phase {
+pub(crate) fn wait_until(until: Time, now: Time) -> Phase {
     if until <= now { Phase::Ready } else { Phase::Delayed { until } }
 }

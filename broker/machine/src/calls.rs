@@ -165,6 +165,7 @@ impl Machine {
             ));
         };
         self.judge_size(&items)?;
+        self.judge_exposed(session, crate::list::TYPEID, name, "append")?;
         let standing = self.judge_numbers(session, seq, end)?;
         if standing == Standing::Fresh {
             self.judge_room(name, &items)?;
@@ -219,6 +220,7 @@ impl Machine {
             )));
         }
         self.judge_pop(session, &pop)?;
+        self.judge_exposed(session, crate::list::TYPEID, &pop.list, "pop")?;
         let list = self.list_for_use(&pop.list, out)?;
         if pop.confirmed > 0 {
             self.confirm(session, list, pop.confirmed, out);
@@ -294,6 +296,10 @@ impl Machine {
 
     /// Gives new items to those who wait for them and to those who follow.
     pub(crate) fn serve_list(&mut self, list: ListKey, out: &mut Output) {
+        if self.is_any_number_awaited() {
+            let name = self.lists[list.0].name.clone();
+            self.note_number(&name);
+        }
         // Followers first: they see every item, also those that a pop takes at once.
         self.serve_followers(list, out);
         self.serve_pops(list, out);
@@ -433,6 +439,12 @@ impl Machine {
         count: u32,
         out: &mut Output,
     ) -> Result<(), Rejection> {
+        self.judge_exposed(
+            session,
+            crate::list::TYPEID,
+            name,
+            if count == 0 { "len" } else { "slice" },
+        )?;
         let Some(&list) = self.list_names.get(name) else {
             self.judge_use(name)?;
             // Looking at a list that nobody has used yet does not make it.
@@ -456,6 +468,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<(), Rejection> {
         self.judge_calls(session, Some(subscription))?;
+        self.judge_exposed(session, crate::list::TYPEID, name, "slice")?;
         let list = self.list_for_use(name, out)?;
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };

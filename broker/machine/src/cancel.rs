@@ -25,7 +25,7 @@ impl Machine {
             let (run, at) = (&self.runs[key], self.now);
             promise = promise.max(self.promise(run.queue));
             match &run.phase {
-                Phase::Ready | Phase::Delayed { .. } => {
+                Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) => {
                     ended += part.count;
                     let verdict = Verdict::Cancelled;
                     self.happen(Event::Ended { at, jobs: part, verdict }, out);
@@ -53,7 +53,7 @@ impl Machine {
         let run = &self.runs[key];
         let (jobs, at) = (run.jobs, self.now);
         match &run.phase {
-            Phase::Ready | Phase::Delayed { .. } => {
+            Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) => {
                 let late = run.options.deadline.is_some_and(|deadline| deadline <= at);
                 let reason = if late { DeathReason::Deadline } else { DeathReason::TimeToLive };
                 let verdict = Verdict::Dead { reason, failure: None };

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ganger_shared::By;
+use ganger_shared::{By, JobId};
 
 use crate::list::ListKey;
 use crate::machine::Machine;
 use crate::places::place;
 use crate::promise::is_kept;
+use crate::queue::callers::Wish;
 use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::Phase;
 use crate::session::Connection;
@@ -52,6 +53,11 @@ impl Machine {
                     assert_eq!(queue.delayed.get(&(*until, jobs.first)), Some(&key));
                     assert!(self.timers.contains(*until, Timer::Due(key)), "{} is due", jobs.first);
                 }
+                Phase::Held(held) => {
+                    of.held += count;
+                    assert_eq!(queue.held.get(&jobs.first), Some(&key));
+                    assert!(!held.prerequisites.is_empty(), "{} is held by nothing", jobs.first);
+                }
                 Phase::Dead { at, .. } => {
                     of.dead += count;
                     assert_eq!(queue.dead.get(&(*at, jobs.first)), Some(&key));
@@ -89,6 +95,10 @@ impl Machine {
         timers += self.check_sessions();
         timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
         timers += self.check_objects();
+        let callers = self.queues.iter().flat_map(|queue| queue.callers.iter());
+        timers += callers.filter(|(.., caller)| caller.until.is_some()).count();
+        let submits = self.queues.iter().flat_map(|queue| &queue.submits);
+        timers += submits.filter(|submit| submit.put.is_some()).count();
         assert_eq!(timers, self.timers.len(), "timers without a reason");
         let pops = self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
         let known = self.sessions.values().map(|session| session.pops.len()).sum::<usize>();
@@ -99,12 +109,17 @@ impl Machine {
         assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
         let objects: u64 = self.objects.iter().map(|(_, object)| object.kind.extent().bytes).sum();
         let answers: u64 = self.sessions.values().map(|session| session.answers.bytes()).sum();
-        let expected = in_memory + list_bytes + parked + objects + answers;
+        let changes: u64 = self.object_names.values().map(|&key| self.check_history(key)).sum();
+        let watches: usize = self.sessions.values().map(|session| session.watches.len()).sum();
+        assert_eq!(self.watches(), watches, "watches");
+        let expected = in_memory + list_bytes + parked + objects + answers + changes;
         assert_eq!(self.bytes, expected, "bytes in memory");
     }
 
     fn check_queues(&self, counts: &BTreeMap<QueueKey, Counts>, bytes: &BTreeMap<QueueKey, u64>) {
-        let places = |queue: &Queue| queue.ready.len() + queue.delayed.len() + queue.dead.len();
+        let places = |queue: &Queue| {
+            queue.ready.len() + queue.delayed.len() + queue.held.len() + queue.dead.len()
+        };
         assert_eq!(
             self.queues.iter().map(places).sum::<usize>() + self.leases.len(),
             self.runs.iter().count(),
@@ -118,6 +133,10 @@ impl Machine {
             for submit in &queue.submits {
                 let holder = &self.sessions[&submit.jobs.first.session];
                 assert!(holder.connected() && holder.parked.contains(&key), "a parked submit");
+                if let Some(put) = submit.put {
+                    let timer = Timer::Put(key, submit.jobs.first);
+                    assert!(self.timers.contains(put.until, timer), "a put of {}", queue.name);
+                }
             }
             let expected = counts.get(&key).copied().unwrap_or_default();
             assert_eq!(queue.counts, expected, "counts of queue {}", queue.name);
@@ -136,10 +155,24 @@ impl Machine {
                     queue.name
                 );
             }
+            for (wish, turn, caller) in queue.callers.iter() {
+                let holder = &self.sessions[&caller.session];
+                let known = holder.queue_calls.get(&(key, wish, turn));
+                assert!(holder.connected() && known == Some(&caller.seq), "a call that waits");
+                if let Some(until) = caller.until {
+                    let timer = Timer::Caller(key, wish, turn);
+                    assert!(self.timers.contains(until, timer), "a call on {}", queue.name);
+                }
+                let can_be_served = match wish {
+                    Wish::Item => queue.is_used_up(),
+                    Wish::Done => queue.unfinished() == 0,
+                };
+                assert!(!can_be_served, "{caller:?} waits at {}", queue.name);
+            }
             queue.ready.check();
             assert!(
                 queue.pause.is_some()
-                    || queue.takers.is_empty()
+                    || queue.takers.is_empty() && queue.callers.first(Wish::Item).is_none()
                     || queue.ready.next().is_none_or(|next| self.runs[next].payloads.is_asked()),
                 "queue {} has ready jobs and takers",
                 queue.name
@@ -208,11 +241,22 @@ impl Machine {
             }
         }
         assert_eq!(self.holdings.iter().count(), held, "holdings");
+        let callers = || self.queues.iter().flat_map(|queue| queue.callers.iter());
+        let under_lease = |by: By| matches!(by, By::Lease(_));
+        leases += callers().filter(|(.., caller)| under_lease(caller.by)).count();
         assert_eq!(self.holdings.leases_waiting, leases, "calls under leases that wait");
+        let known: usize = self.sessions.values().map(|session| session.queue_calls.len()).sum();
+        assert_eq!(callers().count(), known, "calls on queues that wait");
         let calls: usize = self.sessions.values().map(|session| session.object_calls.len()).sum();
         assert_eq!(calls, waiting, "calls that wait");
-        for session in self.sessions.values() {
-            let seqs: BTreeSet<u64> = session.object_calls.values().flatten().copied().collect();
+        let puts = self.queues.iter().flat_map(|queue| &queue.submits);
+        let puts: Vec<JobId> =
+            puts.filter(|submit| submit.put.is_some()).map(|submit| submit.jobs.first).collect();
+        for (id, session) in &self.sessions {
+            let mut seqs: BTreeSet<u64> =
+                session.object_calls.values().flatten().copied().collect();
+            seqs.extend(session.queue_calls.values());
+            seqs.extend(puts.iter().filter(|job| job.session == *id).map(|job| job.seq));
             assert_eq!(session.waiting_seqs, seqs, "numbers of calls that wait");
         }
         timers
@@ -256,7 +300,9 @@ impl Machine {
             }
             let is_idle = session.subscriptions.is_empty()
                 && session.follows.is_empty()
+                && session.watches.is_empty()
                 && session.object_calls.is_empty()
+                && session.queue_calls.is_empty()
                 && session.pops.is_empty();
             assert!(session.connected() || is_idle, "calls of {id}, which is not connected");
         }

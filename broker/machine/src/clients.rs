@@ -1,5 +1,7 @@
 //! Sessions come, break off, come back, fall silent and go.
 
+use std::collections::VecDeque;
+
 use ganger_shared::key::KeyId;
 use ganger_shared::response::Terms;
 use ganger_shared::time::millis;
@@ -8,6 +10,7 @@ use ganger_shared::{Failure, LeaseRange, Rejection, Response, SessionId, Subscri
 use crate::event::{Event, Verdict};
 use crate::machine::Machine;
 use crate::output::Output;
+use crate::queue::WaitingSubmit;
 use crate::run::{Phase, RunKey};
 use crate::session::{Connection, Session};
 use crate::timer::Timer;
@@ -143,10 +146,12 @@ impl Machine {
         let Some(session) = self.sessions.get(&id) else { return };
         let subscriptions: Vec<SubscriptionId> =
             session.subscriptions.keys().chain(session.follows.keys()).copied().collect();
-        for subscription in subscriptions {
+        let watches: Vec<SubscriptionId> = session.watches.keys().copied().collect();
+        for subscription in subscriptions.into_iter().chain(watches) {
             self.unsubscribe(id, subscription);
         }
         self.drop_object_calls(id);
+        self.drop_queue_calls(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let parked = core::mem::take(&mut session.parked);
         for ((list, _), turn) in core::mem::take(&mut session.pops) {
@@ -155,15 +160,11 @@ impl Machine {
             }
         }
         for queue in parked {
-            let (bytes, parked) = (&mut self.bytes, &mut self.memory.parked_bytes);
-            self.queues[queue.0].submits.retain(|submit| {
-                let stays = submit.jobs.first.session != id;
-                if !stays {
-                    *bytes -= submit.payloads.size_bytes() as u64;
-                    *parked -= submit.payloads.size_bytes() as u64;
-                }
-                stays
-            });
+            let submits = core::mem::take(&mut self.queues[queue.0].submits);
+            let is_gone = |submit: &WaitingSubmit| submit.jobs.first.session == id;
+            let (gone, stay): (VecDeque<_>, _) = submits.into_iter().partition(is_gone);
+            self.queues[queue.0].submits = stay;
+            gone.iter().for_each(|submit| self.forget_parked(queue, submit));
             self.admit_waiting(queue, out);
         }
     }

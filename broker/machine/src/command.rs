@@ -5,6 +5,7 @@ use ganger_shared::{LeaseRange, Request, SessionId};
 
 /// One input of the machine.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are requests, and none is kept")]
 pub enum Command {
     /// A client that has proven a key opens or resumes a session. The only way in; answered by
     /// Opened, or refused with `NotYours`.

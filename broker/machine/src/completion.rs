@@ -13,8 +13,8 @@
 use bytes::Bytes;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    Block, By, CallError, Durability, Effect, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome,
-    Rejection, RequestId, Response, SessionId, Settlement,
+    Block, By, CallError, Durability, Effect, JobId, JobOptions, JobRange, LeaseId, LeaseRange,
+    Name, Outcome, Prerequisite, Rejection, RequestId, Response, SessionId, Settlement,
 };
 
 use crate::event::Event;
@@ -23,6 +23,7 @@ use crate::machine::Machine;
 use crate::object::{Args, Owner, Savepoint, Stage};
 use crate::objects::Subject;
 use crate::output::Output;
+use crate::queue::methods;
 use crate::submit::{Decision, Submit};
 
 /// The fields of a Finish.
@@ -39,6 +40,46 @@ struct Done {
     called: Called,
     carried: Carried,
     savepoint: Savepoint,
+}
+
+/// The fields of an effect that submits jobs.
+struct Follow {
+    queue: Name,
+    first_seq: u64,
+    options: JobOptions,
+    payloads: Block,
+    prerequisites: Vec<Prerequisite>,
+}
+
+fn follow(effect: Effect) -> Option<Follow> {
+    match effect {
+        Effect::Call { .. } => None,
+        Effect::Submit { queue, first_seq, options, payloads } => {
+            Some(Follow { queue, first_seq, options, payloads, prerequisites: Vec::new() })
+        }
+        Effect::SubmitWhen { queue, first_seq, options, payloads, prerequisites } => {
+            Some(Follow { queue, first_seq, options, payloads, prerequisites })
+        }
+    }
+}
+
+impl Follow {
+    fn into_submit(self, session: SessionId) -> Submit {
+        let Self { queue, first_seq, options, payloads, prerequisites } = self;
+        let (when_full, notify) = (WhenFull::Refuse, Notify::No);
+        let request = RequestId(0);
+        Submit {
+            session,
+            request,
+            queue,
+            first_seq,
+            options,
+            payloads,
+            when_full,
+            notify,
+            prerequisites,
+        }
+    }
 }
 
 /// Why an effect cannot be had.
@@ -89,14 +130,16 @@ impl Machine {
         };
         let subjects: Vec<(Subject, u64)> =
             done.iter().map(|done| (done.subject, done.carried.told)).collect();
-        for Done { subject, called, carried, .. } in done {
+        for Done { subject, called, mut carried, .. } in done {
             if carried.changed {
-                self.called(subject, called, &carried, out);
+                self.called(subject, called, &mut carried, out);
             }
         }
         let mut promise = promise;
         for effect in effects {
-            if let Effect::Submit { queue, first_seq, options, payloads } = effect {
+            if let Some(Follow { queue, first_seq, options, payloads, prerequisites }) =
+                follow(effect)
+            {
                 let Some(key) = self.sessions.get(&session).map(|found| found.key) else { break };
                 let first = JobId { session, seq: first_seq };
                 let jobs = JobRange { first, count: payloads.count() };
@@ -104,6 +147,7 @@ impl Machine {
                 let durability = self.queue_names.get(&queue).map(|&key| self.promise(key));
                 promise = promise.max(durability.unwrap_or(Durability::Memory));
                 self.happen(Event::Submitted { at, key, queue, jobs, options, payloads }, out);
+                self.hold(jobs, prerequisites, out);
             }
         }
         let answers = out.sends.len();
@@ -148,19 +192,13 @@ impl Machine {
                         self.carry_out_effect(session, lease, subject, call)
                     })
                 }
-                Effect::Submit { queue, first_seq, options, payloads } => {
-                    let submit = Submit {
-                        session,
-                        request: RequestId(0),
-                        queue: queue.clone(),
-                        first_seq: *first_seq,
-                        options: options.clone(),
-                        payloads: payloads.clone(),
-                        when_full: WhenFull::Refuse,
-                        notify: Notify::No,
-                    };
-                    self.judge_follow_up(&submit, &mut submits, out).map(|()| None)
-                }
+                Effect::Submit { .. } | Effect::SubmitWhen { .. } => match follow(effect.clone()) {
+                    Some(follow) => {
+                        let submit = follow.into_submit(session);
+                        self.judge_follow_up(&submit, &mut submits, out).map(|()| None)
+                    }
+                    None => Ok(None),
+                },
             };
             match result {
                 Ok(Some(one)) => done.push(one),
@@ -180,6 +218,11 @@ impl Machine {
         typeid: Option<&Name>,
         out: &mut Output,
     ) -> Result<Subject, Refusal> {
+        if self.is_about_queue(object, typeid) {
+            // A job needs a number, which only a submit brings.
+            let why = format!("calls of queue {object} cannot be effects; submit a job instead");
+            return Err(Refusal::Failed(CallError::Type(why)));
+        }
         Ok(self.subject_for_use(object, typeid, out)?)
     }
 
@@ -192,6 +235,7 @@ impl Machine {
     ) -> Result<Option<Done>, Refusal> {
         let Some(key) = self.sessions.get(&session).map(|found| found.key) else { return Ok(None) };
         let owner = Owner { session, by: By::Lease(lease) };
+        self.judge_caller(session, &object)?;
         self.judge_effect(subject, &method, args.len() as u64)?;
         let kind = self.callable(subject);
         let savepoint = kind.savepoint(&method, &Args::new(args.clone()), owner);
@@ -206,6 +250,7 @@ impl Machine {
             answered: 0,
             stage: Stage::Made,
             first_token: self.next_lease,
+            limits: self.limits(),
             args: Block::one(args),
         };
         let Some(savepoint) = savepoint else {
@@ -215,10 +260,18 @@ impl Machine {
             ))));
         };
         let carried = self.carry_out(subject, &called);
-        if let Some((_, error)) = carried.answer.errors.first() {
-            return Err(Refusal::Failed(error.clone()));
+        let error = carried.answer.errors.first().map(|(_, error)| error.clone());
+        let done = Done { subject, called, carried, savepoint };
+        match error {
+            None => Ok(Some(done)),
+            Some(error) => {
+                // Only a program's own method fails and has changed something all the same.
+                if done.carried.changed {
+                    self.go_back(vec![done]);
+                }
+                Err(Refusal::Failed(error))
+            }
         }
-        Ok(Some(Done { subject, called, carried, savepoint }))
     }
 
     /// Takes calls back, the last one first.
@@ -242,6 +295,7 @@ impl Machine {
     ) -> Result<(), Refusal> {
         let first = JobId { session: submit.session, seq: submit.first_seq };
         let jobs = JobRange { first, count: submit.payloads.count() };
+        self.judge_exposed(submit.session, methods::TYPEID, &submit.queue, "put")?;
         match self.decide_submit(submit, jobs)? {
             Decision::Accept => {}
             Decision::Repeat | Decision::Park => {
@@ -259,6 +313,7 @@ impl Machine {
         }
         others.push(jobs);
         self.queue_for_use(&submit.queue, out)?;
+        self.make_awaited(&submit.prerequisites, out)?;
         Ok(())
     }
 }

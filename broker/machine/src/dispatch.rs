@@ -8,6 +8,8 @@ use crate::event::Event;
 use crate::list::ListKey;
 use crate::machine::Machine;
 use crate::output::Output;
+use crate::queue::callers::Wish;
+use crate::queue::methods;
 use crate::queue::{Counts, Queue, QueueKey};
 use crate::run::{Run, RunKey};
 use crate::session::Subscription;
@@ -17,6 +19,8 @@ use crate::session::Subscription;
 enum Next {
     /// The grant, and the turn that it serves.
     Grant(u64, Event),
+    /// The first job goes to the call that has this turn, as an item.
+    Give(u64, RunKey),
     /// Its time is over.
     Expire(RunKey),
     /// Its payloads are in the journal only; they were asked for, or are to be.
@@ -39,6 +43,7 @@ impl Machine {
                         self.happen(grant, out);
                         self.rotate(queue, turn);
                     }
+                    Next::Give(turn, run) => self.give(queue, turn, run, out),
                     Next::Expire(run) => self.expire(run, out),
                     Next::Load => {
                         self.ask_for_next(queue, out);
@@ -47,25 +52,37 @@ impl Machine {
                     Next::HoldBack(list) => self.queues[queue.0].ready.shut(list),
                 }
             }
+            self.serve_callers(queue, out);
             // Grants change turns, which wakes the queue; it has been looked at.
             self.awake.remove(&queue);
         }
     }
 
     /// What is to be done with the run whose turn is next: it, or a fair part of it, goes to the
-    /// subscription whose turn it is.
+    /// subscription whose turn it is, or its first job to the call.
     fn decide_next(&self, queue_key: QueueKey) -> Option<Next> {
         let queue = &self.queues[queue_key.0];
         if queue.pause.is_some() {
             return None;
         }
         let run_key = queue.ready.next()?;
-        let (&turn, &(session, subscription)) = queue.takers.first_key_value()?;
-        let holder = self.sessions.get(&session)?;
+        let taker = queue.takers.first_key_value();
+        let caller = queue.callers.first(Wish::Item).map(|(turn, _)| turn);
+        if taker.is_none() && caller.is_none() {
+            return None;
+        }
         let run = &self.runs[run_key];
         if run.expires().is_some_and(|at| at <= self.now) {
             return Some(Next::Expire(run_key));
         }
+        if let Some(turn) = caller
+            && taker.is_none_or(|(&other, _)| turn < other)
+        {
+            let is_loaded = run.payloads.loaded().is_some();
+            return Some(if is_loaded { Next::Give(turn, run_key) } else { Next::Load });
+        }
+        let (&turn, &(session, subscription)) = taker?;
+        let holder = self.sessions.get(&session)?;
         let fitting = run.results.map_or(u64::MAX, |list| self.room_in(list));
         if let (0, Some(list)) = (fitting, run.results) {
             return Some(Next::HoldBack(list));
@@ -112,6 +129,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<(), Rejection> {
         self.judge_calls(session, Some(subscription))?;
+        self.judge_exposed(session, methods::TYPEID, queue, "get")?;
         let queue = self.queue_for_use(queue, out)?;
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
@@ -138,10 +156,12 @@ impl Machine {
                 follower.window = follower.window.saturating_add(u64::from(add));
             }
             self.serve_followers(list, out);
+        } else {
+            self.credit_watch(session, subscription, add, out);
         }
     }
 
-    /// Ends the subscription or follow of this number; leases stay.
+    /// Ends the subscription, follow or watch of this number; leases stay.
     pub(crate) fn unsubscribe(&mut self, session: SessionId, subscription: SubscriptionId) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
         if let Some(gone) = holder.subscriptions.remove(&subscription) {
@@ -154,6 +174,7 @@ impl Machine {
         if let Some(list) = holder.follows.remove(&subscription) {
             self.lists[list.0].followers.remove(&(session, subscription));
         }
+        self.unwatch(session, subscription);
     }
 
     /// Delayed jobs whose time has come.

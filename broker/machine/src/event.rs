@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
+use ganger_shared::prerequisite::Prerequisite;
 use ganger_shared::{
     Block, By, DeathReason, Durability, Failure, JobOptions, JobRange, LeaseRange, Name, SessionId,
     SubscriptionId, Time,
@@ -15,7 +16,10 @@ use ganger_shared::{
 use serde::{Deserialize, Serialize};
 
 use crate::invoke::Called;
+use crate::object::Limits;
 use crate::stated::Stated;
+
+pub use crate::queue::methods::{Did, QueueCalled};
 
 /// Whose fault a failed attempt was; the two are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,11 @@ pub enum Verdict {
     },
     /// Ended on request.
     Cancelled,
+    /// Given up before it could start: what it was to wait for cannot come any more.
+    Unmet {
+        /// What that is.
+        failure: Failure,
+    },
 }
 
 /// One step of the state of record. Every range lies within one run of the state it applies to.
@@ -215,6 +224,8 @@ pub enum Event {
         typeid: Name,
         /// What an answer about it promises.
         durability: Durability,
+        /// How much there could be in it.
+        limits: Limits,
         /// What it is made with.
         args: Bytes,
     },
@@ -241,4 +252,22 @@ pub enum Event {
         /// Its name.
         object: Name,
     },
+    /// Jobs that were submitted in this step wait for prerequisites.
+    Held {
+        /// Which.
+        jobs: JobRange,
+        /// All of which have to be met.
+        prerequisites: Vec<Prerequisite>,
+    },
+    /// A prerequisite that jobs waited for is met, and gone; without any left they may start.
+    Met {
+        /// When.
+        at: Time,
+        /// Which jobs.
+        jobs: JobRange,
+        /// Which of their prerequisites, counted from 0.
+        prerequisite: u32,
+    },
+    /// A method was called that has changed a queue otherwise than by putting something in.
+    QueueCalled(Box<QueueCalled>),
 }

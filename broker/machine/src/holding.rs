@@ -82,6 +82,7 @@ impl Machine {
     ) {
         let (first, last) = (By::Lease(LeaseId(first)), By::Lease(LeaseId(end.saturating_sub(1))));
         self.reject_calls(session, first, last, out);
+        self.reject_queue_calls(session, first, last, out);
         self.free(self.holdings.within(session, first, last), out);
     }
 

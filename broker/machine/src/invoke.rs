@@ -17,6 +17,7 @@ use ganger_shared::key::KeyId;
 use ganger_shared::object::{Method, Takes};
 use ganger_shared::{
     Block, By, CallError, Durability, LeaseId, LeaseRange, Name, Rejection, RequestId, SessionId,
+    What,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,15 +25,12 @@ use crate::answers::{Answer, Results, answer};
 use crate::event::Event;
 use crate::machine::Machine;
 use crate::numbers::Standing;
-use crate::object::{self, Args, Cx, Extent, Limits, Owner, Reply, Stage};
+use crate::object::{self, ANSWER_BYTES_MAX, Args, Cx, Extent, Limits, Owner, Reply, Stage};
 use crate::objects::{Subject, typeid_name};
 use crate::output::Output;
 use crate::promise::is_kept;
 use crate::queue::Size;
 use crate::waiting::Made;
-
-/// Bytes of one answer: 16 MiB, a quarter of the largest frame. The last one in it may be as large again.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// The fields of a Call.
 pub(crate) struct Call {
@@ -70,6 +68,8 @@ pub struct Called {
     pub stage: Stage,
     /// The first fencing token that it may have taken.
     pub first_token: u64,
+    /// How much there could be in the object.
+    pub limits: Limits,
     /// Their arguments.
     pub args: Block,
 }
@@ -83,6 +83,8 @@ pub(crate) struct Carried {
     pub(crate) waits: Option<object::Lane>,
     /// So many of those who wait for a word get it.
     pub(crate) told: u64,
+    /// What those who watch the object see of it.
+    pub(crate) whats: Vec<What>,
 }
 
 impl Machine {
@@ -101,6 +103,10 @@ impl Machine {
                 "calls that wait together"
             };
             return Err(Rejection::Invalid(what.to_owned()));
+        }
+        self.judge_caller(session, &call.object)?;
+        if self.is_about_queue(&call.object, call.typeid.as_ref()) {
+            return self.call_queue(session, key, call, out);
         }
         if let Some(again) = self.judge_repeat(session, &call)? {
             answer(session, call.request, self.strongest_promise(), again, out);
@@ -128,6 +134,7 @@ impl Machine {
             answered: call.answered,
             stage: Stage::Made,
             first_token: self.next_lease,
+            limits: self.limits(),
             args: call.args,
         };
         if method.takes == Takes::Nothing {
@@ -152,7 +159,11 @@ impl Machine {
     }
 
     /// The answer to a call that was answered before.
-    fn judge_repeat(&self, session: SessionId, call: &Call) -> Result<Option<Answer>, Rejection> {
+    pub(crate) fn judge_repeat(
+        &self,
+        session: SessionId,
+        call: &Call,
+    ) -> Result<Option<Answer>, Rejection> {
         let Some(seq) = call.seq else { return Ok(None) };
         let end = seq.checked_add(u64::from(call.args.count())).ok_or_else(|| {
             Rejection::Invalid("the number of a call is beyond 2^64 - 2".to_owned())
@@ -207,17 +218,31 @@ impl Machine {
     }
 
     fn method_of(&self, subject: Subject, name: &str) -> Result<&'static Method, Rejection> {
-        let typeid = self.subject_typeid(subject);
+        self.method_named(self.subject_typeid(subject), self.subject_name(subject), name)
+    }
+
+    /// The method of a type, if clients may call it on this object.
+    pub(crate) fn method_named(
+        &self,
+        typeid: &str,
+        object: &Name,
+        name: &str,
+    ) -> Result<&'static Method, Rejection> {
         let registry = &self.config.registry;
         let methods = registry.find(typeid).map_or(&[][..], |found| found.methods);
-        let object = self.subject_name(subject);
         let may = |method: &&Method| registry.exposes(object, method.name);
         let found = methods.iter().filter(may).find(|method| method.name == name);
-        found.ok_or_else(|| Rejection::NoMethod {
-            typeid: typeid_name(typeid),
-            method: name.to_owned(),
-            methods: methods.iter().filter(may).map(|method| method.name.to_owned()).collect(),
-        })
+        found.ok_or_else(|| self.no_method(typeid, object, name))
+    }
+
+    /// Something of this name and type has no such method for clients.
+    pub(crate) fn no_method(&self, typeid: &str, object: &Name, method: &str) -> Rejection {
+        let registry = &self.config.registry;
+        let methods = registry.find(typeid).map_or(&[][..], |found| found.methods).iter();
+        let names = methods.map(|method| method.name);
+        let may = names.filter(|name| registry.exposes(object, name)).map(str::to_owned);
+        let (typeid, method) = (typeid_name(typeid), method.to_owned());
+        Rejection::NoMethod { typeid, method, methods: may.collect() }
     }
 
     /// Whether positions in a list mean what they say: what was popped from it and not confirmed may come
@@ -243,11 +268,7 @@ impl Machine {
     }
 
     pub(crate) const fn limits(&self) -> Limits {
-        Limits {
-            items_max: self.config.list_items_max,
-            bytes_max: self.config.list_bytes_max,
-            answer_bytes_max: ANSWER_BYTES_MAX,
-        }
+        Limits { items_max: self.config.list_items_max, bytes_max: self.config.list_bytes_max }
     }
 
     /// Carries calls out and records what they have changed.
@@ -258,17 +279,18 @@ impl Machine {
         out: &mut Output,
     ) -> Carried {
         let carried = self.carry_out(subject, &called);
+        let mut carried = carried;
         if carried.changed {
-            self.called(subject, called, &carried, out);
+            self.called(subject, called, &mut carried, out);
         }
         carried
     }
 
     /// Carries calls out, one after the other, on the object as it is.
     pub(crate) fn carry_out(&mut self, subject: Subject, called: &Called) -> Carried {
-        // Not the machine's next one: a replay may have begun above what it repeats.
+        // Not the machine's next one: a replay may have begun above what it repeats. And not the machine's
+        // limits: they may have been others when the call was made.
         let mut next_token = called.first_token;
-        let limits = self.limits();
         let owner = Owner { session: called.session, by: called.by };
         let (kind, waiting): (&mut dyn object::Callable, u64) = match subject {
             Subject::Object(key) => {
@@ -279,7 +301,7 @@ impl Machine {
         };
         let before = kind.extent();
         let count = called.args.count();
-        let mut cx = context(called.at, owner, called.stage, &mut next_token, limits);
+        let mut cx = context(called.at, owner, called.stage, &mut next_token, called.limits);
         cx.is_alone = count == 1;
         let (mut changed, mut told) = (false, 0);
         let (mut waits, mut errors) = (None, Vec::new());
@@ -292,6 +314,7 @@ impl Machine {
                 continue;
             }
             (cx.changed, cx.told, cx.waiting) = (false, 0, waiting.saturating_sub(told));
+            let seen = cx.whats.len();
             let mut reply = kind.call(&called.method, Args::new(args.clone()), &mut cx);
             if !cx.is_alone && matches!(reply, Ok(Reply::Wait(_))) {
                 // Only a call that is alone in its frame can wait.
@@ -309,15 +332,18 @@ impl Machine {
                     results.push(&[]);
                 }
                 Err(error) => {
+                    cx.whats.truncate(seen);
                     errors.push((index, error));
                     results.push(&[]);
                 }
             }
         }
+        let whats = cx.whats;
         let after = kind.extent();
         self.next_lease = self.next_lease.max(next_token);
         self.count_extent(before, after);
-        Carried { answer: Answer { results: results.finish(), errors }, changed, waits, told }
+        let answer = Answer { results: results.finish(), errors };
+        Carried { answer, changed, waits, told, whats }
     }
 
     pub(crate) fn callable(&mut self, subject: Subject) -> &mut dyn object::Callable {
@@ -337,18 +363,42 @@ impl Machine {
         &mut self,
         subject: Subject,
         called: Called,
-        carried: &Carried,
+        carried: &mut Carried,
         out: &mut Output,
     ) {
         let bytes = called.args.size_bytes() as u64;
         let is_kept = is_kept(self.subject_durability(subject));
-        self.note_called(subject, &called, &carried.answer, is_kept);
+        self.note_called(subject, &called, carried, is_kept);
         if is_kept {
             let event = Event::Called(Box::new(called));
             self.keep_name(&event, out);
             self.take_room(Size { jobs: 0, bytes });
             out.journal.push(event);
         }
+        if let Subject::Object(key) = subject {
+            self.serve_watchers(key, out);
+        }
+    }
+
+    /// Keeps an answer for whoever asks again, and forgets those that have come.
+    pub(crate) fn remember(
+        &mut self,
+        (session, key): (SessionId, KeyId),
+        (seq, answered): (Option<u64>, u64),
+        answer: &Answer,
+        is_kept: bool,
+    ) {
+        let session = self.session_of(session, key);
+        let forgotten = session.answers.forget(answered, is_kept);
+        let mut remembered = 0;
+        if let Some(seq) = seq {
+            session.take_numbers(seq, seq + u64::from(answer.results.count()), is_kept);
+            remembered = answer.size_bytes();
+            let answers =
+                if is_kept { &mut session.answers.kept } else { &mut session.answers.passing };
+            answers.insert(seq, answer.clone());
+        }
+        self.bytes = self.bytes + remembered - forgotten;
     }
 
     /// What calls that have changed something mean for the object and the session.
@@ -356,26 +406,20 @@ impl Machine {
         &mut self,
         subject: Subject,
         called: &Called,
-        answer: &Answer,
+        carried: &mut Carried,
         is_kept: bool,
     ) {
-        let count = u64::from(called.args.count());
-        let session = self.session_of(called.session, called.key);
-        let forgotten = session.answers.forget(called.answered, is_kept);
-        let mut remembered = 0;
-        if let Some(seq) = called.seq {
-            session.take_numbers(seq, seq + count, is_kept);
-            remembered = answer.size_bytes();
-            let answers =
-                if is_kept { &mut session.answers.kept } else { &mut session.answers.passing };
-            answers.insert(seq, answer.clone());
-        }
-        self.bytes = self.bytes + remembered - forgotten;
+        let caller = (called.session, called.key);
+        self.remember(caller, (called.seq, called.answered), &carried.answer, is_kept);
         if let Subject::Object(key) = subject {
             let object = &mut self.objects[key.0];
             object.revision += 1;
+            self.remember_changes(key, core::mem::take(&mut carried.whats));
             self.note_holder(key, Owner { session: called.session, by: called.by });
             self.note_deadline(key);
+        }
+        if self.is_any_number_awaited() {
+            self.note_number(&called.object);
         }
     }
 }
@@ -397,5 +441,6 @@ pub(crate) fn context(
         waiting: 0,
         told: 0,
         changed: false,
+        whats: Vec::new(),
     }
 }

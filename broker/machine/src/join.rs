@@ -68,6 +68,7 @@ fn alike(earlier: &Run, later: &Run) -> bool {
             && run.failure.is_none()
             && run.options.ttl_ms.is_none()
             && run.watchers.is_empty()
+            && run.dependents.is_empty()
             // What comes for it is for all of it.
             && !run.payloads.is_asked()
     };

@@ -14,7 +14,8 @@
 //! ends the lease, `list` holds its result.
 //!
 //! A call's way: `objects` finds what it is about, `invoke` judges it, the type's file below `object` carries it out, `waiting` keeps it
-//! until its turn comes, `holding` knows what it holds.
+//! until its turn comes, `holding` knows what it holds, `watching` tells what it has changed. Calls of queues are
+//! carried out by `queue::methods`, and wait in `queue::callers` or among the submits.
 
 pub mod answers;
 mod apply;
@@ -29,6 +30,7 @@ pub mod config;
 mod dispatch;
 pub mod event;
 mod finished;
+mod held;
 mod holding;
 pub mod invoke;
 mod join;
@@ -56,6 +58,7 @@ pub mod stated;
 mod submit;
 mod timer;
 mod waiting;
+mod watching;
 
 pub use backlog::Load;
 pub use command::Command;

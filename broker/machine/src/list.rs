@@ -18,7 +18,7 @@ use crate::queue::QueueKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ListKey(pub(crate) usize);
 
-pub(crate) use self::methods::TYPEID;
+pub(crate) use self::methods::{TYPEID, value_of_string};
 
 /// What the strings of a run are. Each form can be read as the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,11 +16,13 @@ use crate::command::Command;
 use crate::config::{Available, Config};
 use crate::event::Event;
 use crate::finished::FinishedJobs;
+use crate::held::Holds;
 use crate::holding::Holdings;
 use crate::list::{List, ListKey};
 use crate::memory::Memory;
 use crate::object::{Object, ObjectKey};
 use crate::output::Output;
+use crate::queue::methods::Did;
 use crate::queue::{Queue, QueueKey, Size};
 use crate::room::Room;
 use crate::run::{RunKey, Runs};
@@ -44,13 +46,15 @@ pub struct Machine {
     pub(crate) objects: Slab<Object>,
     pub(crate) object_names: BTreeMap<Name, ObjectKey>,
     pub(crate) holdings: Holdings,
+    pub(crate) holds: Holds,
     pub(crate) runs: Runs,
     pub(crate) leases: BTreeMap<ganger_shared::LeaseId, RunKey>,
     pub(crate) next_lease: u64,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) finished: FinishedJobs,
     pub(crate) timers: Timers,
-    /// In memory: payload bytes of jobs, of submits that wait for room, and of items.
+    /// In memory: payload bytes of jobs, of submits that wait for room, and of items; what is in objects,
+    /// and what is remembered of their changes.
     pub(crate) bytes: u64,
     pub(crate) memory: Memory,
     pub(crate) backlog: Backlog,
@@ -79,6 +83,7 @@ impl Machine {
             objects: Slab::new(),
             object_names: BTreeMap::new(),
             holdings: Holdings::default(),
+            holds: Holds::default(),
             runs: Runs::default(),
             leases: BTreeMap::new(),
             next_lease: start.as_millis() << LEASES_PER_MS_BITS,
@@ -119,7 +124,13 @@ impl Machine {
     /// Ends each change of the state: hands out what can be handed out, and lets go of what need not
     /// be in memory, which may let others in.
     pub(crate) fn conclude(&mut self, out: &mut Output) {
+        self.judge_held(out);
         self.dispatch(out);
+        // What is handed out may end: an item with whoever gets it, a job whose time is over.
+        while self.is_any_ripe() {
+            self.judge_held(out);
+            self.dispatch(out);
+        }
         self.unload_crowded();
         self.admit_for_memory(out);
     }
@@ -151,6 +162,31 @@ impl Machine {
                     payloads,
                     when_full,
                     notify,
+                    prerequisites: Vec::new(),
+                };
+                let result = self.submit(submit, out);
+                reject(session, request, result, out);
+            }
+            Request::SubmitWhen {
+                request,
+                queue,
+                first_seq,
+                options,
+                payloads,
+                when_full,
+                notify,
+                prerequisites,
+            } => {
+                let submit = crate::submit::Submit {
+                    session,
+                    request,
+                    queue,
+                    first_seq,
+                    options,
+                    payloads,
+                    when_full,
+                    notify,
+                    prerequisites,
                 };
                 let result = self.submit(submit, out);
                 reject(session, request, result, out);
@@ -199,6 +235,12 @@ impl Machine {
                 let result = self.follow(session, subscription, &list, start, window, out);
                 reject(session, request, result, out);
             }
+            Request::Watch { request, subscription, object, made, from, window } => {
+                let watch =
+                    crate::watching::Watch { request, subscription, object, made, from, window };
+                let result = self.watch_object(session, watch, out);
+                reject(session, request, result, out);
+            }
             Request::Cancel { request, jobs } => self.cancel(session, request, jobs, out),
             Request::Admin { request, verb } => {
                 let result = self.operate(session, request, verb, out);
@@ -245,6 +287,10 @@ impl Machine {
                 Timer::Pop(list, turn) => self.pop_timed_out(list, turn, out),
                 Timer::Pass(object) => self.object_passes(object, out),
                 Timer::Call(object, turn) => self.call_timed_out(object, turn, out),
+                Timer::Caller(queue, wish, turn) => {
+                    self.caller_timed_out((queue, wish, turn), out);
+                }
+                Timer::Put(queue, job) => self.put_timed_out(queue, job, out),
             }
         }
     }
@@ -257,6 +303,11 @@ impl Machine {
                 &event
             {
                 self.take_room(Size::of(new));
+            }
+            if let Event::QueueCalled(called) = &event
+                && let Did::Took { item, .. } = &called.did
+            {
+                self.take_room(Size { jobs: 0, bytes: item.as_bytes().len() as u64 });
             }
             out.journal.push(event.clone());
         }
@@ -277,6 +328,7 @@ impl Machine {
             Event::Submitted { jobs, .. } => jobs.first.session,
             Event::Granted { session, .. } | Event::Appended { session, .. } => *session,
             Event::Called(called) => called.session,
+            Event::QueueCalled(called) => called.session,
             Event::QueueSet { .. }
             | Event::QueuePaused { .. }
             | Event::ListMade { .. }
@@ -293,6 +345,8 @@ impl Machine {
             | Event::Freed { .. }
             | Event::Passed { .. }
             | Event::ObjectRemoved { .. }
+            | Event::Held { .. }
+            | Event::Met { .. }
             | Event::Stated(_) => return,
         };
         if let Some(found) = self.sessions.get_mut(&session)
@@ -337,6 +391,8 @@ impl Machine {
             | Event::Stopping { jobs: range, .. }
             | Event::Ended { jobs: range, .. }
             | Event::Redriven { jobs: range, .. }
+            | Event::Held { jobs: range, .. }
+            | Event::Met { jobs: range, .. }
             | Event::Forgotten { jobs: range } => jobs(range),
             Event::Appended { list: name, .. } | Event::Removed { list: name, .. } => list(name),
             // It goes with the event that it precedes.
@@ -347,6 +403,7 @@ impl Machine {
             },
             Event::ObjectMade { durability, .. } => *durability,
             Event::Called(called) => object(&called.object),
+            Event::QueueCalled(called) => queue(&called.queue),
             Event::Freed { object: name, .. }
             | Event::Passed { object: name, .. }
             | Event::ObjectRemoved { object: name } => object(name),

@@ -21,14 +21,18 @@ mod set;
 
 use core::any::Any;
 use core::fmt;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ganger_shared::{By, CallError, Durability, Name, Packed, SessionId, Time};
+use ganger_shared::{
+    By, CallError, Durability, Name, Packed, SessionId, SubscriptionId, Time, What,
+};
 
 pub(crate) use self::args::{Args, int_of, shown};
 pub(crate) use self::custom::Custom;
 pub(crate) use self::hold::Hold;
 use crate::waiting::Waiters;
+use crate::watching::{History, Watcher};
 
 /// Where an object is kept, until it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,12 +50,16 @@ pub(crate) struct Owner {
 pub(crate) struct Object {
     pub(crate) name: Name,
     pub(crate) durability: Durability,
+    /// When it was made, which tells it from others of its name.
+    pub(crate) made: Time,
     /// How often it was changed.
     pub(crate) revision: u64,
     pub(crate) kind: Box<dyn Kind>,
     pub(crate) waiters: Waiters,
     /// When its timer is set for.
     pub(crate) passes: Option<Time>,
+    pub(crate) history: History,
+    pub(crate) watchers: BTreeMap<(SessionId, SubscriptionId), Watcher>,
 }
 
 /// How much there is in an object.
@@ -108,16 +116,22 @@ pub(crate) struct Cx<'a> {
     pub(crate) told: u64,
     /// The call has changed the object.
     pub(crate) changed: bool,
+    /// What those who watch it see of that; of a call that fails nothing.
+    pub(crate) whats: Vec<What>,
 }
 
-/// Bounds of one object and of an answer about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) items_max: u64,
-    pub(crate) bytes_max: u64,
-    /// Bytes of one answer.
-    pub(crate) answer_bytes_max: usize,
+/// Bounds of one object. Part of the journal: what was refused as too much is refused by a replay,
+/// and nothing else, whatever the bounds are by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// How many items there may be in it.
+    pub items_max: u64,
+    /// How many bytes they may have.
+    pub bytes_max: u64,
 }
+
+/// Bytes of one answer: 16 MiB, a quarter of the largest frame. The last one in it may be as large again.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 impl Cx<'_> {
     /// A fencing token that is larger than all before it.
@@ -140,17 +154,16 @@ impl Limits {
         }
         Ok(())
     }
+}
 
-    /// Refuses an answer of so many bytes if it would not fit a frame.
-    pub(crate) fn judge_answer(&self, bytes: usize) -> Result<(), CallError> {
-        let limit = self.answer_bytes_max;
-        if bytes > limit {
-            return Err(CallError::Value(format!(
-                "an answer of {bytes} bytes is more than {limit}; ask for a part"
-            )));
-        }
-        Ok(())
+/// Refuses an answer of so many bytes if it would not fit a frame.
+pub(crate) fn judge_answer(bytes: usize) -> Result<(), CallError> {
+    if bytes > ANSWER_BYTES_MAX {
+        return Err(CallError::Value(format!(
+            "an answer of {bytes} bytes is more than {ANSWER_BYTES_MAX}; ask for a part"
+        )));
     }
+    Ok(())
 }
 
 /// What has methods.
@@ -194,6 +207,11 @@ pub(crate) trait Kind: Callable {
     /// Its type.
     fn typeid(&self) -> &'static str;
 
+    /// What jobs can wait for: the number of a counter.
+    fn number(&self) -> Option<i64> {
+        None
+    }
+
     /// What it is made of, in parts of about [`PART_BYTES`], for [`take`](Self::take) to put together
     /// again.
     fn parts(&self, tell: &mut dyn FnMut(Bytes));
@@ -206,8 +224,15 @@ pub(crate) trait Kind: Callable {
         None
     }
 
-    /// Ends what is due.
-    fn pass(&mut self, _now: Time) {}
+    /// Ends what is due; returns what those who watch it see of that.
+    fn pass(&mut self, _now: Time) -> Vec<What> {
+        Vec::new()
+    }
+
+    /// The method that reads what is told to those who watch it; none where nothing is told.
+    fn watched_by(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Who holds it, in the order of their tokens.
     fn holds(&self) -> Vec<Hold> {
@@ -286,13 +311,12 @@ pub(crate) fn reply(value: impl Into<Packed>) -> Reply {
 /// The answer of a list of values, refused once they are more than an answer may have.
 pub(crate) fn reply_items(
     items: impl Iterator<Item = Result<Packed, CallError>>,
-    cx: &Cx<'_>,
 ) -> Result<Reply, CallError> {
     let (mut bytes, mut listed) = (0, Vec::new());
     for item in items {
         let item = item?;
         bytes += item.as_bytes().len();
-        cx.limits.judge_answer(bytes)?;
+        judge_answer(bytes)?;
         listed.push(item);
     }
     let list = Packed::list(&listed).map_err(|error| CallError::Value(error.to_string()))?;

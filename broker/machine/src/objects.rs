@@ -2,6 +2,8 @@
 //!
 //! Not how they are called, which is [`crate::invoke`]'s.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ganger_shared::{By, Durability, Name, Rejection, RequestId, Response, SessionId};
 
@@ -10,13 +12,14 @@ use crate::event::Event;
 use crate::invoke::context;
 use crate::list::ListKey;
 use crate::machine::Machine;
-use crate::object::{Args, Kind, Object, ObjectKey, Owner, Stage};
+use crate::object::{Args, Kind, Limits, Object, ObjectKey, Owner, Stage};
 use crate::output::Output;
-use crate::queue::Size;
+use crate::queue::{Size, methods};
 use crate::registry::{Registration, Served};
 use crate::submit::not_found;
 use crate::timer::Timer;
 use crate::waiting::Waiters;
+use crate::watching::History;
 
 /// Begins the names that the broker gives to objects without one.
 pub(crate) const UNNAMED: &str = "_/";
@@ -48,6 +51,13 @@ impl Machine {
     ) -> Result<(), Rejection> {
         let Use { request, object, typeid, schema, args, durability } = wanted;
         self.judge_schema(&typeid, schema)?;
+        if let Some(name) = &object {
+            self.judge_caller(session, name)?;
+        }
+        if typeid.as_str() == methods::TYPEID {
+            let wanted = Use { request, object, typeid, schema, args, durability };
+            return self.use_queue(session, wanted, out);
+        }
         let found = object.as_ref().and_then(|name| self.subject(name));
         let subject = match (found, &object) {
             (Some(subject), Some(name)) => {
@@ -84,6 +94,31 @@ impl Machine {
             None => "that of every broker".to_owned(),
         };
         Err(Rejection::Schema { typeid: typeid.clone(), client: short(client), broker })
+    }
+
+    /// Whether the configuration lets a session use what has this name.
+    pub(crate) fn judge_caller(&self, session: SessionId, name: &Name) -> Result<(), Rejection> {
+        let Some(key) = self.sessions.get(&session).map(|found| found.key) else { return Ok(()) };
+        if self.config.registry.lets(key, name) {
+            return Ok(());
+        }
+        Err(Rejection::NotACaller { name: name.clone(), key })
+    }
+
+    /// Whether the configuration lets a session do what a request about a queue or a list asks: each is in
+    /// the place of a method of that type.
+    pub(crate) fn judge_exposed(
+        &self,
+        session: SessionId,
+        typeid: &str,
+        name: &Name,
+        method: &str,
+    ) -> Result<(), Rejection> {
+        self.judge_caller(session, name)?;
+        if self.config.registry.exposes(name, method) {
+            return Ok(());
+        }
+        Err(self.no_method(typeid, name, method))
     }
 
     /// What has this name and methods.
@@ -125,7 +160,7 @@ impl Machine {
     /// Whether nothing else has the name that is to be given to something of type `wanted`.
     pub(crate) fn judge_name(&self, name: &Name, wanted: &str) -> Result<(), Rejection> {
         let is = if self.queue_names.contains_key(name) {
-            "queue/1"
+            methods::TYPEID
         } else if let Some(subject) = self.subject(name) {
             self.subject_typeid(subject)
         } else {
@@ -139,7 +174,7 @@ impl Machine {
     }
 
     /// Whether the configuration lets an object be made by use.
-    fn judge_new_object(&self, name: Option<&Name>) -> Result<(), Rejection> {
+    pub(crate) fn judge_new_object(&self, name: Option<&Name>) -> Result<(), Rejection> {
         match name {
             Some(name) if self.config.creation == Creation::ByOperatorOnly => {
                 Err(not_found("object", name))
@@ -158,7 +193,20 @@ impl Machine {
         registration: &Registration,
         out: &mut Output,
     ) -> Result<(), Rejection> {
-        let Registration { typeid, args, durability, .. } = registration;
+        let Registration { typeid, args, durability, expose, callers: _ } = registration;
+        let methods = self.served(typeid)?.methods;
+        let is_unknown = |name: &&String| methods.iter().all(|method| method.name != **name);
+        if let Some(unknown) = expose.iter().flatten().find(is_unknown) {
+            let methods = methods.iter().map(|method| method.name.to_owned()).collect();
+            let (typeid, method) = (typeid.clone(), unknown.clone());
+            return Err(Rejection::NoMethod { typeid, method, methods });
+        }
+        if typeid.as_str() == methods::TYPEID {
+            if !self.queue_names.contains_key(name) {
+                self.make_queue(Some(name.clone()), args.clone(), *durability, out)?;
+            }
+            return Ok(());
+        }
         match self.subject(name) {
             Some(subject) => self.judge_type(name, subject, typeid),
             None => {
@@ -177,15 +225,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<Subject, Rejection> {
         let made = self.served(typeid)?;
-        let name = match name {
-            // One that it gave and has removed since.
-            Some(name) if name.starts_with(UNNAMED) => return Err(not_found("object", &name)),
-            Some(name) => {
-                self.judge_name(&name, made.typeid)?;
-                name
-            }
-            None => self.unnamed(),
-        };
+        let name = self.name_for_use(name, made.typeid)?;
         if made.typeid == crate::list::TYPEID {
             let list = self.list_for_use(&name, out)?;
             return Ok(Subject::List(list));
@@ -205,8 +245,22 @@ impl Machine {
             Rejection::Invalid(format!("no {what} can be made with that: {error}"))
         })?;
         let (at, object, typeid) = (self.now, name.clone(), typeid.clone());
-        self.happen(Event::ObjectMade { at, object, typeid, durability, args }, out);
+        self.happen(Event::ObjectMade { at, object, typeid, durability, limits, args }, out);
         self.subject(&name).ok_or_else(|| not_found("object", &name))
+    }
+
+    /// The name under which something of type `typeid` is made: nothing else has it.
+    pub(crate) fn name_for_use(
+        &mut self,
+        name: Option<Name>,
+        typeid: &str,
+    ) -> Result<Name, Rejection> {
+        match name {
+            // One that it gave and has removed since.
+            Some(name) if name.starts_with(UNNAMED) => Err(not_found("object", &name)),
+            Some(name) => self.judge_name(&name, typeid).map(|()| name),
+            None => Ok(self.unnamed()),
+        }
     }
 
     /// A name for an object that has none.
@@ -244,7 +298,7 @@ impl Machine {
             (None, _) if self.queue_names.contains_key(name) => {
                 let (name, wanted) = (name.clone(), typeid.cloned());
                 let wanted = wanted.unwrap_or_else(|| typeid_name("object"));
-                Err(Rejection::WrongType { name, is: typeid_name("queue/1"), wanted })
+                Err(Rejection::WrongType { name, is: methods::typeid(), wanted })
             }
             (None, _) => Err(not_found("object", name)),
         }
@@ -275,17 +329,19 @@ impl Machine {
 
     pub(crate) fn apply_made(
         &mut self,
+        at: ganger_shared::Time,
         name: &Name,
         typeid: &Name,
         durability: Durability,
+        limits: Limits,
         args: Bytes,
     ) {
-        let limits = self.limits();
         let owner = Owner { session: SessionId(0), by: By::Session };
         let cx = context(self.now, owner, Stage::Made, &mut self.next_lease, limits);
         // It was made before it was recorded.
         if let Ok(kind) = self.config.registry.make(typeid, Args::new(args), &cx) {
-            self.add_object(name, durability, kind);
+            let key = self.add_object(name, durability, kind);
+            self.objects[key.0].made = at;
         }
     }
 
@@ -297,8 +353,17 @@ impl Machine {
         kind: Box<dyn Kind>,
     ) -> ObjectKey {
         self.bytes += kind.extent().bytes;
-        let (waiters, revision, passes) = (Waiters::default(), 0, None);
-        let object = Object { name: name.clone(), durability, revision, kind, waiters, passes };
+        let object = Object {
+            name: name.clone(),
+            durability,
+            made: ganger_shared::Time::ZERO,
+            revision: 0,
+            kind,
+            waiters: Waiters::default(),
+            passes: None,
+            history: History::default(),
+            watchers: BTreeMap::new(),
+        };
         let key = ObjectKey(self.objects.insert(object));
         self.object_names.insert(name.clone(), key);
         key
@@ -326,7 +391,8 @@ impl Machine {
     pub(crate) fn apply_removed(&mut self, name: &Name) {
         let Some(key) = self.object_names.remove(name) else { return };
         let object = self.objects.remove(key.0);
-        self.bytes -= object.kind.extent().bytes;
+        self.note_number(name);
+        self.bytes -= object.kind.extent().bytes + object.history.bytes();
         for hold in object.kind.holds() {
             self.holdings.set(hold.owner, key, false);
         }
@@ -337,8 +403,10 @@ impl Machine {
 
     /// Ends what was due `at` that time, and nothing else: a replay may be long after it.
     pub(crate) fn apply_passed(&mut self, key: ObjectKey, at: ganger_shared::Time) {
-        self.change_object(key, |kind| kind.pass(at));
+        let mut whats = Vec::new();
+        self.change_object(key, |kind| whats = kind.pass(at));
         self.objects[key.0].revision += 1;
+        self.remember_changes(key, whats);
         self.note_deadline(key);
     }
 }

@@ -12,6 +12,7 @@ use ganger_shared::{
 
 use crate::event::{Event, Verdict};
 use crate::finished::Finished;
+use crate::held::Awaited;
 use crate::list::{List, ListKey};
 use crate::machine::Machine;
 use crate::object::{ObjectKey, Owner};
@@ -133,6 +134,7 @@ impl Machine {
             AdminVerb::ObjectRemove { object } => {
                 let found = self.object_names.get(&object);
                 let key = *found.ok_or_else(|| not_found("object", &object))?;
+                self.judge_caller(session, &object)?;
                 promise = self.objects[key.0].durability;
                 self.remove_object(key, out);
                 AdminAnswer::Done { count: 1 }
@@ -207,12 +209,22 @@ impl Machine {
                         queue.counts.all()
                     )));
                 }
+                if queue.taken > 0 || queue.is_shut_down {
+                    // The journal would know of neither.
+                    return Err(Rejection::Conflict(format!(
+                        "queue {} has {} items that were taken and are not done{}; that must be over \
+                         before it becomes {new}",
+                        queue.name,
+                        queue.taken,
+                        if queue.is_shut_down { ", and is shut down" } else { "" }
+                    )));
+                }
             }
         }
         self.decide_results_follow(queue, new)
     }
 
-    fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {
+    pub(crate) fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {
         let waiting: Vec<RunKey> = self.queues[key.0].waiting().collect();
         let count = self.count(&waiting);
         for jobs in self.ranges(&waiting) {
@@ -275,7 +287,7 @@ impl Machine {
             durability: self.config.queue_defaults.durability,
             sessions: self.sessions.values().filter(|s| s.connected()).count() as u64,
             queues: self.queues.len() as u64,
-            waiting: sum(|queue| queue.counts.ready + queue.counts.delayed),
+            waiting: sum(|queue| queue.counts.ready + queue.counts.delayed + queue.counts.held),
             leased: sum(|queue| queue.counts.leased),
             dead: sum(|queue| queue.counts.dead),
             payload_bytes: self.bytes,
@@ -315,6 +327,7 @@ impl Machine {
             acked: queue.totals.acked,
             nacked: queue.totals.nacked,
             crashed: queue.totals.crashed,
+            held: queue.counts.held,
         }
     }
 
@@ -392,7 +405,7 @@ impl Machine {
             connected: session.connected(),
             seen: session.seen,
             leases: leases.sum(),
-            subscriptions: (session.subscriptions.len() + session.follows.len()) as u64,
+            subscriptions: session.streams() as u64,
         }
     }
 
@@ -450,6 +463,10 @@ impl Machine {
         match &run.phase {
             Phase::Ready => JobState::Ready,
             Phase::Delayed { until } => JobState::Delayed { until: *until },
+            Phase::Held(held) => {
+                let waits_for = held.prerequisites.iter().map(Awaited::pending).collect();
+                JobState::Held { waits_for }
+            }
             Phase::Dead { reason, at } => JobState::Dead { reason: *reason, at: *at },
             Phase::Leased(lease) => {
                 let holder = self.sessions.get(&lease.session);

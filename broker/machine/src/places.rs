@@ -20,6 +20,7 @@ fn count_of<'a>(queue: &'a mut Queue, phase: &Phase) -> &'a mut u64 {
     match phase {
         Phase::Ready => &mut queue.counts.ready,
         Phase::Delayed { .. } => &mut queue.counts.delayed,
+        Phase::Held(_) => &mut queue.counts.held,
         Phase::Leased(_) => &mut queue.counts.leased,
         Phase::Dead { .. } => &mut queue.counts.dead,
     }
@@ -43,6 +44,10 @@ impl Machine {
             Phase::Delayed { until } => {
                 queue.delayed.insert((*until, run.jobs.first), key);
                 self.timers.set(*until, Timer::Due(key));
+            }
+            Phase::Held(_) => {
+                queue.held.insert(run.jobs.first, key);
+                self.enter_held(key);
             }
             Phase::Dead { at, .. } => {
                 queue.dead.insert((*at, run.jobs.first), key);
@@ -68,6 +73,10 @@ impl Machine {
         let count = run.jobs.count;
         let queue = &mut self.queues[run.queue.0];
         *count_of(queue, &run.phase) -= u64::from(count);
+        if !queue.callers.is_empty() {
+            // They may have waited for the last one, or for this one.
+            self.awake.insert(run.queue);
+        }
         if let Some(at) = run.expires() {
             self.timers.unset(at, Timer::Expire(key));
         }
@@ -82,6 +91,10 @@ impl Machine {
             Phase::Delayed { until } => {
                 queue.delayed.remove(&(*until, run.jobs.first));
                 self.timers.unset(*until, Timer::Due(key));
+            }
+            Phase::Held(_) => {
+                queue.held.remove(&run.jobs.first);
+                self.leave_held(key);
             }
             Phase::Dead { at, .. } => {
                 queue.dead.remove(&(*at, run.jobs.first));

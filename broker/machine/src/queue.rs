@@ -2,17 +2,22 @@
 //!
 //! Not the jobs themselves, which are runs: see [`crate::run`].
 
+pub(crate) mod callers;
+pub(crate) mod methods;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::request::Notify;
 use ganger_shared::{
-    Block, JobId, JobOptions, JobRange, Name, RequestId, SessionId, SubscriptionId, Time,
+    Block, By, JobId, JobOptions, JobRange, Name, Prerequisite, RequestId, SessionId,
+    SubscriptionId, Time,
 };
 
 use serde::{Deserialize, Serialize};
 
+use self::callers::Callers;
 use crate::list::ListKey;
 use crate::ready::Ready;
 use crate::run::RunKey;
@@ -29,6 +34,17 @@ pub(crate) struct WaitingSubmit {
     pub(crate) options: JobOptions,
     pub(crate) payloads: Block,
     pub(crate) notify: Notify,
+    pub(crate) prerequisites: Vec<Prerequisite>,
+    /// It is a put rather than a submit, and answered as one.
+    pub(crate) put: Option<Put>,
+}
+
+/// What a put is beside a submit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Put {
+    pub(crate) by: By,
+    /// When it gives up.
+    pub(crate) until: Time,
 }
 
 /// Jobs of one queue in each phase.
@@ -38,11 +54,12 @@ pub(crate) struct Counts {
     pub(crate) delayed: u64,
     pub(crate) leased: u64,
     pub(crate) dead: u64,
+    pub(crate) held: u64,
 }
 
 impl Counts {
     pub(crate) const fn all(&self) -> u64 {
-        self.ready + self.delayed + self.leased + self.dead
+        self.ready + self.delayed + self.leased + self.dead + self.held
     }
 }
 
@@ -67,12 +84,16 @@ pub(crate) struct Queue {
     pub(crate) ready: Ready,
     /// By the time they are due.
     pub(crate) delayed: BTreeMap<(Time, JobId), RunKey>,
+    /// Those that wait for prerequisites.
+    pub(crate) held: BTreeMap<JobId, RunKey>,
     /// Dead letters, oldest death first.
     pub(crate) dead: BTreeMap<(Time, JobId), RunKey>,
     /// Subscriptions of connected sessions.
     pub(crate) subscribers: u64,
     /// Subscriptions with room, by their turn.
     pub(crate) takers: BTreeMap<u64, (SessionId, SubscriptionId)>,
+    /// Calls that wait, by their turn among the takers.
+    pub(crate) callers: Callers,
     pub(crate) next_turn: u64,
     pub(crate) next_order: u64,
     pub(crate) counts: Counts,
@@ -83,6 +104,10 @@ pub(crate) struct Queue {
     pub(crate) submits: VecDeque<WaitingSubmit>,
     /// The options of the latest submit: most submits repeat them, and then share them.
     pub(crate) latest_options: Option<Arc<JobOptions>>,
+    /// Items that callers took and have not said to be done.
+    pub(crate) taken: u64,
+    /// It takes no more jobs.
+    pub(crate) is_shut_down: bool,
     /// The list `<name>.results`, once a job needed it.
     pub(crate) results: Option<ListKey>,
 }
@@ -95,16 +120,20 @@ impl Queue {
             pause: None,
             ready: Ready::new(),
             delayed: BTreeMap::new(),
+            held: BTreeMap::new(),
             dead: BTreeMap::new(),
             subscribers: 0,
             takers: BTreeMap::new(),
+            callers: Callers::new(),
             next_turn: 0,
             next_order: 0,
-            counts: Counts { ready: 0, delayed: 0, leased: 0, dead: 0 },
+            counts: Counts { ready: 0, delayed: 0, leased: 0, dead: 0, held: 0 },
             totals: Totals { submitted: 0, acked: 0, nacked: 0, crashed: 0 },
             bytes: 0,
             submits: VecDeque::new(),
             latest_options: None,
+            taken: 0,
+            is_shut_down: false,
             results: None,
         }
     }
@@ -135,7 +164,8 @@ impl Queue {
 
     /// The runs of the jobs that wait, ready ones first.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = RunKey> {
-        self.ready.in_order().chain(self.delayed.values().copied())
+        let later = self.delayed.values().chain(self.held.values());
+        self.ready.in_order().chain(later.copied())
     }
 }
 

@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use ganger_shared::key::KeyId;
 use ganger_shared::object::custom::schema;
 use ganger_shared::object::types::{TYPES, builtin};
 use ganger_shared::object::{Method, SharedObject};
-use ganger_shared::{CallError, Durability, Name};
+use ganger_shared::value::ValueError;
+use ganger_shared::{CallError, Durability, Name, Value};
 
 use crate::object::{self, Args, Cx, Kind};
 
@@ -37,6 +39,48 @@ pub struct Registration {
     pub durability: Option<Durability>,
     /// The methods that clients may call; all of its type's if none.
     pub expose: Option<BTreeSet<String>>,
+    /// The keys whose sessions may call them; all that the broker takes if none.
+    pub callers: Option<BTreeSet<KeyId>>,
+}
+
+impl Registration {
+    /// An object of this type, made with nothing, that everybody may call.
+    #[must_use]
+    pub const fn new(typeid: Name) -> Self {
+        Self { typeid, args: Bytes::new(), durability: None, expose: None, callers: None }
+    }
+
+    /// What it is made with, in the order that docs/objects.md has; only the first start makes it.
+    ///
+    /// # Errors
+    /// A value that is nested too deep.
+    pub fn made_with(mut self, args: &[Value]) -> Result<Self, ValueError> {
+        let mut encoded = Vec::new();
+        args.iter().try_for_each(|value| value.encode_to(&mut encoded))?;
+        self.args = encoded.into();
+        Ok(self)
+    }
+
+    /// What an answer about it promises.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Clients may call these methods and no others.
+    #[must_use]
+    pub fn expose(mut self, methods: &[&str]) -> Self {
+        self.expose = Some(methods.iter().map(|&method| method.to_owned()).collect());
+        self
+    }
+
+    /// Sessions of these keys may call it and no others.
+    #[must_use]
+    pub fn callers(mut self, keys: &[KeyId]) -> Self {
+        self.callers = Some(keys.iter().copied().collect());
+        self
+    }
 }
 
 /// What is known of a type.
@@ -64,6 +108,11 @@ impl Registry {
         self.named.insert(name, registration);
     }
 
+    /// The typeids of those that its program has added.
+    pub fn added(&self) -> impl Iterator<Item = &'static str> {
+        self.added.keys().copied()
+    }
+
     /// The objects that exist from the start.
     pub fn named(&self) -> impl Iterator<Item = (&Name, &Registration)> {
         self.named.iter()
@@ -73,6 +122,12 @@ impl Registry {
     pub(crate) fn exposes(&self, name: &Name, method: &str) -> bool {
         let expose = self.named.get(name).and_then(|named| named.expose.as_ref());
         expose.is_none_or(|expose| expose.contains(method))
+    }
+
+    /// Whether sessions of this key may use an object of this name.
+    pub(crate) fn lets(&self, key: KeyId, name: &Name) -> bool {
+        let callers = self.named.get(name).and_then(|named| named.callers.as_ref());
+        callers.is_none_or(|callers| callers.contains(&key))
     }
 
     pub(crate) fn find(&self, typeid: &str) -> Option<Served> {

@@ -66,7 +66,8 @@ impl Replay {
 
     /// All events were taken.
     #[must_use]
-    pub fn finish(self) -> Machine {
+    pub fn finish(mut self) -> Machine {
+        self.machine.count_ended();
         self.machine
     }
 }

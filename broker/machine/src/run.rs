@@ -9,13 +9,15 @@
 //!     │ with a delay        │  └──────────────────────┘ │ Ended(Retried | Released), at once
 //!     ▼           Due       │                           │
 //!   Delayed ────────────────┘◀──────────────────────────┘ Ended(Retried | Released), later
-//!                                                       │
-//!   Ready, Delayed, Leased ── Ended(Cancelled) ──▶ (gone; outcome remembered)
-//!   Ready, Delayed, Leased ── Ended(Dead) ──▶ Dead ── Redriven ──▶ Ready
+//!                           │
+//!   Held ── Met, the last ──┘  (from (new), with prerequisites; to Delayed where a delay is not over)
+//!
+//!   Ready, Delayed, Held, Leased ── Ended(Cancelled) ──▶ (gone; outcome remembered)
+//!   Ready, Delayed, Held, Leased ── Ended(Dead), Held ── Ended(Unmet) ──▶ Dead ── Redriven ──▶ Ready
 //!                                              └───── Forgotten ─▶ (gone)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ganger_shared::{
@@ -26,6 +28,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::event::StopCause;
+use crate::held::Held;
 use crate::list::ListKey;
 use crate::payloads::{Payloads, Records};
 use crate::queue::QueueKey;
@@ -67,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) crashes: u32,
     pub(crate) failure: Option<Arc<Failure>>,
     pub(crate) watchers: SmallVec<[Watcher; 1]>,
+    /// Runs of jobs that wait for the ends of its jobs.
+    pub(crate) dependents: BTreeSet<RunKey>,
     pub(crate) phase: Phase,
 }
 
@@ -75,6 +80,7 @@ pub(crate) struct Run {
 pub(crate) enum Phase {
     Ready,
     Delayed { until: Time },
+    Held(Held),
     Leased(Lease),
     Dead { reason: DeathReason, at: Time },
 }
@@ -100,7 +106,7 @@ impl Run {
     pub(crate) fn expires(&self) -> Option<Time> {
         let ttl = || self.options.ttl_ms.map(|ttl| self.submitted.plus_millis(ttl));
         match &self.phase {
-            Phase::Ready | Phase::Delayed { .. } => {
+            Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) => {
                 let ttl = if self.attempts == 0 { ttl() } else { None };
                 ttl.into_iter().chain(self.options.deadline).min()
             }
@@ -115,7 +121,7 @@ impl Run {
     pub(crate) const fn leases(&self) -> Option<LeaseRange> {
         match &self.phase {
             Phase::Leased(lease) => Some(LeaseRange { first: lease.first, count: self.jobs.count }),
-            Phase::Ready | Phase::Delayed { .. } | Phase::Dead { .. } => None,
+            Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) | Phase::Dead { .. } => None,
         }
     }
 
@@ -141,6 +147,7 @@ impl Run {
             crashes: self.crashes,
             failure: self.failure.clone(),
             watchers: self.watchers.clone(),
+            dependents: self.dependents.clone(),
             phase,
         };
         self.jobs.count = at;
@@ -180,6 +187,10 @@ impl Runs {
 
     pub(crate) fn get(&self, key: RunKey) -> Option<&Run> {
         self.slab.get(key.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: RunKey) -> Option<&mut Run> {
+        self.slab.get_mut(key.0)
     }
 
     pub(crate) fn find(&self, job: JobId) -> Option<RunKey> {

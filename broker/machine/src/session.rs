@@ -13,6 +13,7 @@ use crate::numbers::Numbers;
 use crate::object::ObjectKey;
 
 use crate::queue::QueueKey;
+use crate::queue::callers::Place;
 
 /// Ranges of settled leases that are remembered of a session: 4,096, about 100 KB. Leases of one
 /// Assign join into one range, those of different ones only if no other session was served in
@@ -49,11 +50,15 @@ pub(crate) struct Session {
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// Lists it follows, so that the follows end with the connection.
     pub(crate) follows: BTreeMap<SubscriptionId, ListKey>,
+    /// Objects it watches, likewise.
+    pub(crate) watches: BTreeMap<SubscriptionId, ObjectKey>,
     /// The turns of its pops that wait, by list and receipt.
     pub(crate) pops: BTreeMap<(ListKey, u64), u64>,
     /// Its calls on objects that wait, by turn, with their numbers.
     pub(crate) object_calls: BTreeMap<(ObjectKey, u64), Option<u64>>,
-    /// The numbers of those that have one.
+    /// Its calls on queues that wait, with their numbers.
+    pub(crate) queue_calls: BTreeMap<Place, u64>,
+    /// The numbers of all calls that wait, puts among them.
     pub(crate) waiting_seqs: BTreeSet<u64>,
     /// What it was answered and may not know of.
     pub(crate) answers: Answers,
@@ -129,8 +134,10 @@ impl Session {
             settled: SettledLeases::default(),
             subscriptions: BTreeMap::new(),
             follows: BTreeMap::new(),
+            watches: BTreeMap::new(),
             pops: BTreeMap::new(),
             object_calls: BTreeMap::new(),
+            queue_calls: BTreeMap::new(),
             waiting_seqs: BTreeSet::new(),
             answers: Answers::default(),
             parked: BTreeSet::new(),
@@ -161,14 +168,21 @@ impl Session {
         found.credit.saturating_sub(self.leased.get(&subscription).copied().unwrap_or(0))
     }
 
-    /// Its subscriptions, follows, waiting pops and calls on objects that wait.
+    /// Its subscriptions, follows, watches, waiting pops and calls on objects and queues that wait.
     pub(crate) fn calls(&self) -> usize {
-        self.subscriptions.len() + self.follows.len() + self.pops.len() + self.object_calls.len()
+        self.streams() + self.pops.len() + self.object_calls.len() + self.queue_calls.len()
     }
 
-    /// Whether it has a subscription or follow of this number.
+    /// Its subscriptions, follows and watches.
+    pub(crate) fn streams(&self) -> usize {
+        self.subscriptions.len() + self.follows.len() + self.watches.len()
+    }
+
+    /// Whether it has a subscription, follow or watch of this number.
     pub(crate) fn has_call(&self, number: SubscriptionId) -> bool {
-        self.subscriptions.contains_key(&number) || self.follows.contains_key(&number)
+        self.subscriptions.contains_key(&number)
+            || self.follows.contains_key(&number)
+            || self.watches.contains_key(&number)
     }
 }
 

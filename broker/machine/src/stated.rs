@@ -5,7 +5,7 @@
 //! events are made by [`Machine::restate`] and taken by [`Replay`](crate::Replay).
 //!
 //! ```text
-//!   Begins ─▶ Queue… ─▶ List… ─▶ Session… ─▶ Jobs… ─▶ Items, Values… ─▶ Object, Part… ─▶ Answered…
+//!   Begins ─▶ Queue… ─▶ List… ─▶ Session… ─▶ Jobs… ─▶ Items, Values… ─▶ Object, Made, Part… ─▶ Answered…
 //!          ─▶ Ended… ─▶ Complete
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! `Complete` was cut off by the end of the process and counts for nothing; what was before it is
 //! there still, for it is removed only when the restatement is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
 use ganger_shared::{
     Block, DeathReason, Durability, Ending, Failure, JobOptions, JobRange, LeaseId, Name,
-    SessionId, SubscriptionId, Time,
+    Prerequisite, SessionId, SubscriptionId, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,15 +29,17 @@ use crate::answers::Answer;
 use crate::backlog::Load;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
+use crate::held::{Held, awaited};
 use crate::list::{Form, ItemRun, ListKey};
 use crate::machine::Machine;
 use crate::objects::typeid_name;
 use crate::output::Output;
 use crate::payloads::Payloads;
 use crate::promise::is_kept;
-use crate::queue::QueueKey;
+use crate::queue::{Queue, QueueKey};
 use crate::run::{Lease, Phase, Run, RunKey};
 use crate::seq::Seq;
+use crate::watching::History;
 
 pub use crate::numbers::Numbers;
 pub use crate::queue::Totals;
@@ -156,6 +158,22 @@ pub enum Stated {
         /// What the calls came to.
         answer: Answer,
     },
+    /// What calls have made of a queue, if anything. It follows its queue.
+    Fifo {
+        /// The queue.
+        queue: Name,
+        /// Items that callers took and have not said to be done.
+        taken: u64,
+        /// Whether it takes no more jobs.
+        is_shut_down: bool,
+    },
+    /// When the latest object was made.
+    Made {
+        /// The object.
+        object: Name,
+        /// When.
+        made: Time,
+    },
 }
 
 /// Jobs of one queue that have fared alike.
@@ -215,6 +233,13 @@ pub enum Standing {
         /// When.
         at: Time,
     },
+    /// They wait for prerequisites.
+    Held {
+        /// When they may start at the earliest.
+        until: Time,
+        /// Those that are not met.
+        prerequisites: Vec<Prerequisite>,
+    },
 }
 
 /// Bytes of one part of a restatement, unless a single run of jobs or items has more: 1 MiB, as much
@@ -262,6 +287,8 @@ impl Stated {
             | Self::Queue { .. }
             | Self::List { .. }
             | Self::Object { .. }
+            | Self::Fifo { .. }
+            | Self::Made { .. }
             | Self::Complete => 0,
             Self::Values { values, .. } => values.size_bytes(),
             Self::Part { part, .. } => part.len(),
@@ -330,6 +357,11 @@ impl Machine {
         tell(Stated::Begins { at: self.now, next_lease: self.next_lease });
         for key in self.kept_queues() {
             tell(self.state_queue(key));
+            let Queue { name, taken, is_shut_down, .. } = &self.queues[key.0];
+            if *taken > 0 || *is_shut_down {
+                let (queue, taken, is_shut_down) = (name.clone(), *taken, *is_shut_down);
+                tell(Stated::Fifo { queue, taken, is_shut_down });
+            }
         }
         for key in self.kept_lists() {
             tell(self.state_list(key));
@@ -382,6 +414,7 @@ impl Machine {
                 durability: object.durability,
                 revision: object.revision,
             });
+            tell(Stated::Made { object: object.name.clone(), made: object.made });
             object.kind.parts(&mut |part| {
                 tell(Stated::Part { object: object.name.clone(), part });
             });
@@ -436,6 +469,11 @@ impl Machine {
         let standing = match &run.phase {
             Phase::Ready => Standing::Ready,
             &Phase::Delayed { until } => Standing::Delayed { until },
+            Phase::Held(held) => {
+                let prerequisites =
+                    held.prerequisites.iter().map(|held| held.prerequisite.clone()).collect();
+                Standing::Held { until: held.until, prerequisites }
+            }
             Phase::Leased(lease) => Standing::Leased {
                 first: lease.first,
                 session: lease.session,
@@ -523,6 +561,12 @@ impl Machine {
                 if let Some(kind) = self.config.registry.blank(&typeid) {
                     let key = self.add_object(&object, durability, kind);
                     self.objects[key.0].revision = revision;
+                    self.objects[key.0].history = History::since(revision);
+                }
+            }
+            Stated::Made { object, made } => {
+                if let Some(key) = self.object_names.get(&object) {
+                    self.objects[key.0].made = made;
                 }
             }
             Stated::Part { object, part } => self.take_part(&object, &part),
@@ -545,6 +589,12 @@ impl Machine {
                     crashes,
                 });
             }
+            Stated::Fifo { queue, taken, is_shut_down } => {
+                if let Some(&queue) = self.queue_names.get(&queue) {
+                    let queue = &mut self.queues[queue.0];
+                    (queue.taken, queue.is_shut_down) = (taken, is_shut_down);
+                }
+            }
             Stated::Complete => {}
         }
     }
@@ -554,6 +604,9 @@ impl Machine {
         let phase = match stated.standing {
             Standing::Ready => Phase::Ready,
             Standing::Delayed { until } => Phase::Delayed { until },
+            Standing::Held { until, prerequisites } => {
+                Phase::Held(Held { until, prerequisites: awaited(prerequisites) })
+            }
             Standing::Leased { first, session, subscription, since, length_ms, stopping } => {
                 if !self.sessions.contains_key(&session) {
                     return;
@@ -572,7 +625,7 @@ impl Machine {
         };
         let holder = match &phase {
             Phase::Leased(lease) => Some((lease.session, lease.length_ms)),
-            Phase::Ready | Phase::Delayed { .. } | Phase::Dead { .. } => None,
+            Phase::Ready | Phase::Delayed { .. } | Phase::Held(_) | Phase::Dead { .. } => None,
         };
         let options = self.queues[queue.0].share(stated.options);
         let (order, last_order) = stated.orders;
@@ -592,6 +645,7 @@ impl Machine {
             crashes,
             failure: stated.failure.map(Arc::new),
             watchers: smallvec::SmallVec::new(),
+            dependents: BTreeSet::new(),
             phase,
         });
         if let Some((session, length_ms)) = holder {

@@ -5,8 +5,8 @@
 use ganger_shared::admin::Pause;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    Block, Durability, JobId, JobOptions, JobRange, Name, Rejection, RequestId, Response,
-    ResultsTo, SessionId,
+    Block, By, Durability, JobId, JobOptions, JobRange, Name, Prerequisite, Rejection, RequestId,
+    Response, ResultsTo, SessionId,
 };
 
 use crate::config::{Available, Creation};
@@ -15,7 +15,9 @@ use crate::machine::{Machine, reject};
 use crate::numbers::Standing;
 use crate::output::Output;
 use crate::promise::is_kept;
-use crate::queue::{Queue, QueueKey, Size, WaitingSubmit};
+use crate::queue::methods::{self, shut_down};
+use crate::queue::{Put, Queue, QueueKey, Size, WaitingSubmit};
+use crate::timer::Timer;
 
 /// The fields of a Submit.
 pub(crate) struct Submit {
@@ -27,6 +29,8 @@ pub(crate) struct Submit {
     pub(crate) payloads: Block,
     pub(crate) when_full: WhenFull,
     pub(crate) notify: Notify,
+    /// All of which have to be met before the jobs may start.
+    pub(crate) prerequisites: Vec<Prerequisite>,
 }
 
 /// What is to be done with a submit that is not refused.
@@ -43,34 +47,61 @@ impl Machine {
     pub(crate) fn submit(&mut self, submit: Submit, out: &mut Output) -> Result<(), Rejection> {
         let first = JobId { session: submit.session, seq: submit.first_seq };
         let jobs = JobRange { first, count: submit.payloads.count() };
+        self.judge_exposed(submit.session, methods::TYPEID, &submit.queue, "put")?;
         let decision = self.decide_submit(&submit, jobs)?;
         if let Decision::Repeat = decision {
             let queue = self.queue_names.get(&submit.queue).copied();
             return self.repeated(submit.session, submit.request, queue, jobs, submit.notify, out);
         }
         let queue = self.queue_for_use(&submit.queue, out)?;
+        self.make_awaited(&submit.prerequisites, out)?;
         let waiting = WaitingSubmit {
             request: submit.request,
             jobs,
             options: submit.options,
             payloads: submit.payloads,
             notify: submit.notify,
+            prerequisites: submit.prerequisites,
+            put: None,
         };
         if let Decision::Park = decision {
-            let bytes = waiting.payloads.size_bytes() as u64;
-            if self.is_crowded(bytes) {
-                self.await_memory();
-            }
-            self.bytes += bytes;
-            self.memory.parked_bytes += bytes;
-            self.queues[queue.0].submits.push_back(waiting);
-            if let Some(holder) = self.sessions.get_mut(&submit.session) {
-                holder.parked.insert(queue);
-            }
+            self.park_submit(queue, waiting);
         } else {
             self.accept(queue, waiting, out);
         }
         Ok(())
+    }
+
+    /// Has a submit wait behind the others of its queue.
+    pub(crate) fn park_submit(&mut self, queue: QueueKey, submit: WaitingSubmit) {
+        let bytes = submit.payloads.size_bytes() as u64;
+        if self.is_crowded(bytes) {
+            self.await_memory();
+        }
+        self.bytes += bytes;
+        self.memory.parked_bytes += bytes;
+        let first = submit.jobs.first;
+        if let Some(put) = submit.put {
+            self.timers.set(put.until, Timer::Put(queue, first));
+        }
+        if let Some(holder) = self.sessions.get_mut(&first.session) {
+            holder.parked.insert(queue);
+            holder.waiting_seqs.extend(submit.put.map(|_| first.seq));
+        }
+        self.queues[queue.0].submits.push_back(submit);
+    }
+
+    /// A submit that was taken out of its queue's line waits no more.
+    pub(crate) fn forget_parked(&mut self, queue: QueueKey, submit: &WaitingSubmit) {
+        let bytes = submit.payloads.size_bytes() as u64;
+        self.bytes -= bytes;
+        self.memory.parked_bytes -= bytes;
+        let Some(put) = submit.put else { return };
+        let first = submit.jobs.first;
+        self.timers.unset(put.until, Timer::Put(queue, first));
+        if let Some(holder) = self.sessions.get_mut(&first.session) {
+            holder.waiting_seqs.remove(&first.seq);
+        }
     }
 
     pub(crate) fn decide_submit(
@@ -93,6 +124,7 @@ impl Machine {
             self.judge_new_queue(&submit.queue)?;
         }
         self.judge_results_list(&submit.queue, existing, &submit.options.results)?;
+        self.judge_prerequisites(submit.session, &submit.queue, &submit.prerequisites)?;
         if self.bytes + submit.payloads.size_bytes() as u64 > self.config.memory_bytes_max {
             let limit = self.config.memory_bytes_max;
             return Err(Rejection::MemoryFull { used: self.bytes, limit });
@@ -100,6 +132,9 @@ impl Machine {
         if let Some((Pause::DeliveryAndSubmits, reason)) = existing.and_then(|q| q.pause.as_ref()) {
             let queue = submit.queue.clone();
             return Err(Rejection::Paused { queue, reason: reason.clone() });
+        }
+        if existing.is_some_and(|queue| queue.is_shut_down) {
+            return Err(shut_down(&submit.queue));
         }
         let (more, held) = (Size::of(&submit.payloads), existing.map(Queue::size));
         let settings = existing.map_or(&self.config.queue_defaults, |queue| &queue.settings);
@@ -235,12 +270,16 @@ impl Machine {
         self.queue_names.get(name).copied().ok_or_else(|| not_found("queue", name))
     }
 
-    fn accept(&mut self, queue: QueueKey, submit: WaitingSubmit, out: &mut Output) {
+    /// Accepts a submit that is fresh, or was when it began to wait.
+    pub(crate) fn accept(&mut self, queue: QueueKey, submit: WaitingSubmit, out: &mut Output) {
         let session = submit.jobs.first.session;
         let Some(key) = self.sessions.get(&session).map(|session| session.key) else { return };
         // A submit that waited is judged again: its numbers may have been used in the meantime.
         match self.judge_again(queue, &submit) {
             Ok(Standing::Fresh) => {}
+            Ok(_) if submit.put.is_some() => {
+                return self.was_put(queue, (session, submit.request), submit.jobs.count, out);
+            }
             Ok(_) => {
                 let WaitingSubmit { request, jobs, notify, .. } = submit;
                 let result = self.repeated(session, request, Some(queue), jobs, notify, out);
@@ -257,6 +296,10 @@ impl Machine {
             payloads: submit.payloads,
         };
         self.happen(event, out);
+        self.hold(submit.jobs, submit.prerequisites, out);
+        if submit.put.is_some() {
+            return self.was_put(queue, (session, submit.request), submit.jobs.count, out);
+        }
         self.accepted(session, submit.request, Some(queue), out);
         if submit.notify == Notify::Finished {
             self.watch(session, submit.request, submit.jobs);
@@ -266,8 +309,13 @@ impl Machine {
     fn judge_again(&self, key: QueueKey, submit: &WaitingSubmit) -> Result<Standing, Rejection> {
         let (queue, jobs) = (&self.queues[key.0], submit.jobs);
         let standing = self.judge_numbers(jobs.first.session, jobs.first.seq, jobs.end_seq())?;
+        if let Some(Put { by: By::Lease(lease), .. }) = submit.put {
+            self.judge_lease(jobs.first.session, lease)?;
+        }
         if standing == Standing::Fresh {
             self.judge_results_list(&queue.name, Some(queue), &submit.options.results)?;
+            // What is forgotten counts as done for those who waited for it before, and these did not.
+            self.judge_prerequisites(jobs.first.session, &queue.name, &submit.prerequisites)?;
         }
         Ok(standing)
     }
@@ -331,8 +379,7 @@ impl Machine {
             }
             let queue = &mut self.queues[key.0];
             let submit = queue.submits.pop_front().expect("a front was just seen");
-            self.bytes -= more.bytes;
-            self.memory.parked_bytes -= more.bytes;
+            self.forget_parked(key, &submit);
             self.accept(key, submit, out);
         }
     }

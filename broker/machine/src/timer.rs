@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ganger_shared::{SessionId, Time};
+use ganger_shared::{JobId, SessionId, Time};
 
 use crate::list::ListKey;
 use crate::object::ObjectKey;
+use crate::queue::QueueKey;
+use crate::queue::callers::Wish;
 use crate::run::RunKey;
 
 /// One reason to wake up.
@@ -28,6 +30,10 @@ pub(crate) enum Timer {
     Call(ObjectKey, u64),
     /// A Pop that waits for items, known by its turn, is answered with none.
     Pop(ListKey, u64),
+    /// A call on a queue that waits, known by its turn, is answered as one whose time is up.
+    Caller(QueueKey, Wish, u64),
+    /// A put that waits for room, known by its first job, is answered as one whose time is up.
+    Put(QueueKey, JobId),
 }
 
 /// The set of reasons, by time.

@@ -148,19 +148,24 @@ impl Machine {
             }
             if carried.changed {
                 // What it has done so far; its answer comes later.
-                self.called(Subject::Object(key), Called { seq: None, ..called }, &carried, out);
+                self.called(
+                    Subject::Object(key),
+                    Called { seq: None, ..called },
+                    &mut carried,
+                    out,
+                );
             }
             self.park(key, lane, waiter);
         } else {
             if carried.waits.is_some() {
                 if carried.changed {
                     let begun = Called { seq: None, ..called.clone() };
-                    self.called(Subject::Object(key), begun, &carried, out);
+                    self.called(Subject::Object(key), begun, &mut carried, out);
                 }
                 let over = Called { stage: Stage::TimedOut, ..called };
                 carried = self.carry_out_now(Subject::Object(key), over, out);
             } else if carried.changed {
-                self.called(Subject::Object(key), called, &carried, out);
+                self.called(Subject::Object(key), called, &mut carried, out);
             }
             answer(session, made.request, promise, carried.answer, out);
         }
@@ -240,6 +245,7 @@ impl Machine {
             answered: waiter.answered,
             stage,
             first_token: self.next_lease,
+            limits: self.limits(),
             args: Block::one(waiter.args.clone()),
         };
         let promise = object.durability;
@@ -310,6 +316,7 @@ impl Machine {
                 answer(waiter.session, waiter.request, promise, gone, out);
             }
         }
+        self.end_watches(key, out);
         let object = self.objects[key.0].name.clone();
         self.happen(Event::ObjectRemoved { object }, out);
     }

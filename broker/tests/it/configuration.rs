@@ -5,7 +5,8 @@ use std::path::Path;
 use ganger_broker::Broker;
 use ganger_broker::config::{Config, Create, Loaded, QueueConfig};
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
-use ganger_shared::{Durability, Rejection};
+use ganger_shared::object::custom::Arguments;
+use ganger_shared::{CallError, Durability, Rejection, Value};
 
 use crate::client::{Client, name};
 use crate::run;
@@ -18,6 +19,8 @@ fn documented_example_is_understood_and_says_the_defaults() {
     assert_eq!(warnings, [""; 0]);
     assert!(!config.queue.is_empty(), "the example shows no queue");
     config.queue.clear();
+    assert!(!config.object.is_empty(), "the example shows no object");
+    config.object.clear();
     // Whoever copies the example changes nothing, until they change something.
     assert_eq!(config, Config::default());
     let defaults = toml::Table::try_from(Config::default()).unwrap();
@@ -69,6 +72,63 @@ fn queue_that_cannot_be_kept_stops_the_start() {
         assert_eq!(error.to_string(), "the configuration of queue mail is refused");
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(cause, "durability strict is not available: this broker has no journal");
+    });
+}
+
+#[test]
+fn objects_that_cannot_be_stop_the_start() {
+    run(async {
+        let started = async |text: &str| {
+            let loaded = Loaded::from_toml(Path::new("broker.toml"), text).unwrap();
+            let builder = Broker::builder().config(loaded.config).pipes_only().in_memory();
+            let error = builder.start().await.unwrap_err();
+            format!("{error}: {}", std::error::Error::source(&error).unwrap())
+        };
+        let told = started("[object.hits]\ntype = \"count/1\"").await;
+        assert!(
+            told.starts_with(
+                "object hits cannot be registered: this broker serves no type count/1"
+            )
+        );
+        let told = started("[object.hits]\ntype = \"counter/1\"\nmade_with = [\"x\"]").await;
+        assert!(
+            told.starts_with("object hits cannot be registered: no counter/1 can be made"),
+            "{told}"
+        );
+        let told = started("[object.hits]\ntype = \"counter/1\"\nexpose = [\"sub\"]").await;
+        let expected = "object hits cannot be registered: counter/1 has no method \"sub\" for clients; \
+                        it has get, add, set";
+        assert_eq!(told, expected);
+        let text = "[object.hits]\ntype = \"counter/1\"\ncallers = [\"gk1_77\"]";
+        let error = Loaded::from_toml(Path::new("broker.toml"), text).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("expected 16 hex digits"), "{error}");
+    });
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Impostor;
+
+impl ganger_shared::object::SharedObject for Impostor {
+    const TYPEID: &'static str = "dict/1";
+    const METHODS: &'static [ganger_shared::object::Method] = &[];
+
+    fn make(_: &mut Arguments) -> Result<Self, CallError> {
+        Ok(Self)
+    }
+
+    fn call(&mut self, _: &str, _: &mut Arguments) -> Result<Value, CallError> {
+        Ok(Value::None)
+    }
+}
+
+#[test]
+fn type_of_the_program_does_not_take_the_place_of_one_that_every_broker_serves() {
+    run(async {
+        let builder = Broker::builder().object::<Impostor>().pipes_only().in_memory();
+        let told = builder.start().await.unwrap_err().to_string();
+        let expected =
+            "every broker serves a type dict/1 of its own; give the program's another name";
+        assert_eq!(told, expected);
     });
 }
 

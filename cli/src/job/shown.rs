@@ -44,6 +44,7 @@ const fn state(state: &JobState) -> &'static str {
     match state {
         JobState::Ready => "ready",
         JobState::Delayed { .. } => "delayed",
+        JobState::Held { .. } => "held",
         JobState::Leased { cancelling: true, .. } => "cancelling",
         JobState::Leased { .. } => "running",
         JobState::Dead { .. } => "dead",
@@ -56,6 +57,9 @@ fn why(state: &JobState) -> Cell {
     match state {
         JobState::Dead { reason, .. } => Cell::text(reason),
         JobState::Delayed { until } => Cell::Time(*until),
+        JobState::Held { waits_for } => {
+            Cell::Text(waits_for.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
         JobState::Ready
         | JobState::Leased { .. }
         | JobState::Acked { .. }
@@ -74,6 +78,7 @@ const fn since(state: &JobState) -> Cell {
         JobState::Dead { at, .. } => Cell::Time(*at),
         JobState::Ready
         | JobState::Delayed { .. }
+        | JobState::Held { .. }
         | JobState::Acked { .. }
         | JobState::Cancelled => Cell::Nothing,
     }
@@ -111,7 +116,7 @@ pub(crate) fn payload(job: &JobInfo) -> Cell {
 pub(crate) const fn tone(job: &JobInfo) -> Tone {
     match &job.state {
         JobState::Dead { .. } => Tone::Bad,
-        JobState::Delayed { .. } | JobState::Cancelled => Tone::Faint,
+        JobState::Delayed { .. } | JobState::Held { .. } | JobState::Cancelled => Tone::Faint,
         JobState::Leased { cancelling: true, .. } => Tone::Warn,
         JobState::Ready | JobState::Leased { .. } | JobState::Acked { .. } => Tone::Plain,
     }
@@ -159,6 +164,8 @@ struct About<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     result_bytes: Option<u64>,
 }
 
@@ -167,6 +174,9 @@ impl<'a> About<'a> {
         let text = |time| output::rfc3339(time);
         match state {
             JobState::Ready | JobState::Cancelled => Self::default(),
+            JobState::Held { waits_for } => {
+                Self { waits_for: Some(output::json(waits_for)), ..Self::default() }
+            }
             JobState::Delayed { until } => Self { until: text(*until), ..Self::default() },
             JobState::Leased { lease, session, worker, since, expires, progress, .. } => Self {
                 lease: Some(lease.to_string()),

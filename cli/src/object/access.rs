@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ganger_shared::object::QUEUE;
 use ganger_shared::time::millis;
 use ganger_shared::{Name, Value};
 use ganger_worker::error::exit;
@@ -43,10 +44,12 @@ impl Kind<'_> {
             ("dict/1", Some(key)) => access("at", vec![input::text(key)?]),
             ("namespace/1", Some(name)) => access("get", vec![name.into()]),
             ("list/1" | "array/1", Some(index)) => access("get", vec![input::text(index)?]),
-            ("dict/1" | "namespace/1" | "list/1" | "array/1" | "set/1", None) => return Ok(None),
+            ("dict/1" | "namespace/1" | "list/1" | "array/1" | "set/1" | QUEUE, None) => {
+                return Ok(None);
+            }
             ("counter/1" | "value/1", None) => access("get", vec![]),
             ("event/1", None) => access("is_set", vec![]),
-            ("counter/1" | "value/1" | "event/1" | "set/1", Some(_)) => {
+            ("counter/1" | "value/1" | "event/1" | "set/1" | QUEUE, Some(_)) => {
                 return Err(self.unfit("has no keys"));
             }
             _ => return Err(self.unfit("holds no values")),

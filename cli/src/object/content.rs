@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_shared::object::Takes;
 use ganger_shared::object::proxy::Caller;
+use ganger_shared::object::{QUEUE, Takes};
 use ganger_shared::value::Integer;
 use ganger_shared::{CallError, Value};
 use ganger_worker::{Error, Object};
@@ -28,7 +28,7 @@ pub(super) struct Content {
     pub(super) ttl_ms: Vec<(Value, u64)>,
 }
 
-/// The values in an object of one of the types that have many.
+/// The values in an object of one of the types that have many; of a queue, how it stands.
 pub(super) async fn whole(object: &Object, typeid: &str) -> Result<Value> {
     match typeid {
         "dict/1" => {
@@ -37,6 +37,14 @@ pub(super) async fn whole(object: &Object, typeid: &str) -> Result<Value> {
         }
         "set/1" => Ok(Value::Set(listed(object, "items").await?)),
         "namespace/1" => Ok(call(object, "items", &[]).await?),
+        QUEUE => {
+            // To read its items is to take them.
+            let mut about = Vec::new();
+            for method in ["len", "maxsize", "unfinished", "is_shut_down"] {
+                about.push((method.into(), call(object, method, &[]).await?));
+            }
+            Ok(Value::Map(about))
+        }
         _ => Ok(Value::List(sliced(object).await?)),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ganger_rt::unblock;
 use ganger_shared::admin::AdminVerb;
-use ganger_shared::object::types;
+use ganger_shared::object::{QUEUE, types};
 use ganger_shared::value::Integer;
 use ganger_shared::{Durability, Name, Value};
 use ganger_worker::error::exit;
@@ -77,6 +77,8 @@ pub(super) async fn export(client: &Client, names: Vec<Name>) -> Result {
 fn judge(name: &Name, typeid: &Name) -> Result {
     let why = if name.starts_with("_/") {
         "the name was given by this broker"
+    } else if typeid.as_str() == QUEUE {
+        "to read a queue's items is to take them"
     } else if types::builtin(typeid).is_none() {
         "only its own program can read it"
     } else {

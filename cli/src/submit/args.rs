@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ganger_shared::prerequisite::{Need, OnFailure, Prerequisite};
 use ganger_shared::time::millis;
-use ganger_shared::{Backoff, JobOptions, Name, Priority, ResultsTo, Time};
+use ganger_shared::{Backoff, JobOptions, JobRange, Name, Priority, ResultsTo, Time};
 
 use crate::args::Common;
 use crate::values;
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   ganger submit --queue mail '{\"to\":\"ann\"}'
   ganger submit --queue mail --handler send --payload @letter.json --delay 10s --priority 9
+  ganger submit --queue bind book --after $PAGES --when 'counter approved >= 2'
   ls *.png | ganger submit --queue thumbs --each-line --wait
   producer | ganger submit --queue thumbs --ndjson --wait -o ndjson | consumer
 
@@ -40,6 +42,9 @@ pub(crate) struct SubmitArgs {
 
     #[command(flatten)]
     pub(crate) options: OptionArgs,
+
+    #[command(flatten)]
+    pub(crate) waits: WaitArgs,
 
     /// While the queue is full, `wait` for room or `refuse` the jobs [default: wait for lines of
     /// standard input, refuse otherwise]
@@ -129,6 +134,39 @@ pub(crate) struct OptionArgs {
     /// [default: the queue's name and .results]
     #[arg(long, value_name = "LIST", value_parser = values::results)]
     pub(crate) results: Option<ResultsTo>,
+}
+
+/// What has to come before the jobs may start.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Start them once all of these jobs are done; if one is given up or cancelled, these are dead
+    /// letters. Ids, or ranges like ID..NUMBER, also several with commas.
+    #[arg(long, value_name = "JOB", value_delimiter = ',', value_parser = values::jobs)]
+    pub(crate) after: Vec<JobRange>,
+
+    /// Start them once one of these jobs is done.
+    #[arg(long, value_name = "JOB", value_delimiter = ',', value_parser = values::jobs)]
+    pub(crate) after_any: Vec<JobRange>,
+
+    /// Start them also if the jobs of --after and --after-any end otherwise than done.
+    #[arg(long)]
+    pub(crate) even_if_failed: bool,
+
+    /// Start them once this has come: `counter NAME >= N` or `list NAME >= N`.
+    #[arg(long, value_name = "WHAT", value_parser = values::reaches)]
+    pub(crate) when: Vec<Prerequisite>,
+}
+
+impl WaitArgs {
+    /// All of them together.
+    pub(crate) fn to_prerequisites(&self) -> Vec<Prerequisite> {
+        let on_failure = if self.even_if_failed { OnFailure::Run } else { OnFailure::Fail };
+        let jobs = [(&self.after, Need::All), (&self.after_any, Need::Any)].into_iter();
+        jobs.filter(|(jobs, _)| !jobs.is_empty())
+            .map(|(jobs, need)| Prerequisite::Jobs { jobs: jobs.clone(), need, on_failure })
+            .chain(self.when.iter().cloned())
+            .collect()
+    }
 }
 
 /// What happens to a submit that does not fit its queue.

@@ -19,6 +19,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::future::{or, poll_once};
 use ganger_rt::Task;
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
+use ganger_shared::prerequisite::Prerequisite;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{JobRange, Name};
 use ganger_worker::error::exit;
@@ -54,6 +55,8 @@ const PUZZLING: Duration = Duration::from_secs(2);
 pub(super) struct Plan {
     pub(super) queue: Name,
     pub(super) when_full: WhenFull,
+    /// What the jobs wait for before they may start.
+    pub(super) prerequisites: Vec<Prerequisite>,
     /// Wait for the ends of the jobs and show them, instead of their ids.
     pub(super) wait: bool,
     pub(super) deadline: Option<Instant>,
@@ -232,6 +235,7 @@ impl Pump {
             payloads,
             when_full: self.plan.when_full,
             notify: if self.plan.wait { Notify::Finished } else { Notify::No },
+            prerequisites: self.plan.prerequisites.clone(),
         };
         let first = Place { number: self.jobs, line: first_line };
         let mut task = Box::pin(one_run(self.client.clone(), submit, number, events.clone()));

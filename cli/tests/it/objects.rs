@@ -161,7 +161,9 @@ fn failure_says_what_to_try_and_has_its_exit_code() {
     assert!(error.contains("nobody holds it") && error.contains("object holders"), "{error}");
     assert!(failed("get door", 6).contains("door is of type lock/1, which holds no values"));
     broker.run("submit --queue mail x").ok();
-    assert!(failed("get mail", 6).contains("mail is a queue/1"));
+    assert!(
+        failed("set mail 1", 6).contains("mail is of type queue/1, which has no values to set")
+    );
 }
 
 #[test]
@@ -287,4 +289,31 @@ fn large_objects_are_carried_over_in_parts() {
         assert!(found["content"] == line["content"], "{} differs", line["name"]);
     }
     assert!(parsed(&broker.run("object get list").ok()) == lines[1]["content"]);
+}
+
+#[test]
+fn queue_of_jobs_is_called_as_one_of_items() {
+    let broker = Broker::start();
+    let run = |words: &str| broker.run(&format!("object {words}"));
+    assert_eq!(run("create line --type queue 2 -o json").ok(), "{\"v\":1,\"count\":1}\n");
+    assert_eq!(run("call line put 5").ok(), "null\n");
+    assert_eq!(run("call line put {\"a\":1} --wait 5s").ok(), "null\n");
+    assert!(run("call line put x").failed(7).starts_with("error: it is full: 2 of 2 items\n"));
+    assert_eq!(
+        run("get line").ok(),
+        "{\"len\":2,\"maxsize\":2,\"unfinished\":2,\"is_shut_down\":false}\n"
+    );
+    assert_eq!(run("call line get").ok(), "5\n");
+    assert_eq!(run("call line join").failed(124), "");
+    broker.run("submit --queue line hello").ok();
+    assert_eq!(run("call line get --wait 5s").ok(), "{\"a\":1}\n");
+    assert!(run("call line get").ok().contains("aGVsbG8="));
+    assert_eq!(run("call line get --wait 1ms").failed(3), "error: it is empty\n");
+    let error = run("push line 1").failed(6);
+    assert!(error.starts_with("error: object line is of type queue/1, which"), "{error}");
+    assert!(run("rm line --yes").failed(6).contains("queue line cannot be removed"));
+    assert!(run("export line").failed(2).contains("to read a queue's items is to take them"));
+    // What returns none is not taken for a wait that was in vain.
+    run("set empty null --type value").ok();
+    assert_eq!(run("call empty get").ok(), "null\n");
 }

@@ -1,6 +1,6 @@
 //! Object types that a program brings along: what the broker has to know of one.
 //!
-//! `#[ganger::object]` writes this for an ordinary `impl` block; [`SharedObject`] by hand is a page.
+//! [`#[object]`](macro@crate::object) writes this for an ordinary `impl` block; [`SharedObject`] by hand is a page.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,6 +4,7 @@
 //! certain kind, and a test can do without any.
 
 mod collections;
+mod queue;
 mod single;
 mod sync;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::collections::{ArrayProxy, DictProxy, Entry, ListProxy, NamespaceProxy, SetProxy};
+pub use self::queue::QueueProxy;
 pub use self::single::{CounterProxy, ValueProxy};
 pub use self::sync::{
     BarrierProxy, ConditionGuard, ConditionProxy, EventProxy, Guard, LockProxy, SemaphoreProxy,

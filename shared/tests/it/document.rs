@@ -3,10 +3,11 @@
 
 use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, JobState, Pause};
 use ganger_shared::handshake::Handshake;
+use ganger_shared::prerequisite::{Need, OnFailure, Prerequisite};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
     By, CallError, DeathReason, Durability, Effect, Ending, Outcome, Rejection, Request, Response,
-    ResultsTo,
+    ResultsTo, What,
 };
 
 use crate::golden::lines;
@@ -50,7 +51,9 @@ fn tables_name_every_variant_under_its_number() {
     check::<JobState>(&document, "JobState");
     check::<By>(&document, "By");
     check::<Effect>(&document, "Effect");
+    check::<Prerequisite>(&document, "Prerequisite");
     check::<CallError>(&document, "CallError");
+    check::<What>(&document, "What");
 }
 
 #[test]
@@ -67,6 +70,8 @@ fn small_enums_are_listed_in_order() {
     check::<ResultsTo>(&document, "ResultsTo");
     check::<Pause>(&document, "Pause");
     check::<DeadWhich>(&document, "DeadWhich");
+    check::<Need>(&document, "Need");
+    check::<OnFailure>(&document, "OnFailure");
 }
 
 /// The first column of the worked example under `#### file name`, put together.

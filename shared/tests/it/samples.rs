@@ -11,7 +11,8 @@ use ganger_shared::admin::{
     ObjectInfo, Pause, QueueInfo, QueueSettings, SessionInfo, Status, WaiterInfo,
 };
 use ganger_shared::handshake::{BrokerChallenge, ClientHello, Handshake};
-use ganger_shared::key::Key;
+use ganger_shared::key::{Key, KeyId};
+use ganger_shared::prerequisite::{Need, OnFailure, Pending, Prerequisite};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::response::{Items, Terms};
 use ganger_shared::*;
@@ -42,15 +43,17 @@ macro_rules! variants {
 variants! {
     Handshake: Hello Challenge Proof Welcome Refused;
     Request: Open Heartbeat Submit Subscribe Credit Unsubscribe Settle Progress Wait Append Pop
-        Confirm Range Follow Cancel Admin Close Use Call Finish;
+        Confirm Range Follow Cancel Admin Close Use Call Finish SubmitWhen Watch;
     Response: Opened Heartbeat Accepted Rejected Assign Unsubscribed Settled CancelRun Fenced
-        Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed Using Returned;
+        Finished Length Items Followed Cancelled Admin Goodbye NotSubscribed Using Returned
+        Watching Changed;
     Outcome: Ack Nack Dead Release Crash;
     Ending: Acked Dead Cancelled Unknown;
     Rejection: QueueFull Paused NotFound TooLarge TooMany MemoryFull ListFull TooOld Overlap
         NotYours Durability Invalid Conflict StorageFull WrongType NoType NoMethod Schema LeaseLost
-        Effect;
-    Effect: Call Submit;
+        Effect NotACaller Forgotten;
+    Effect: Call Submit SubmitWhen;
+    Prerequisite: Jobs Counter List;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
         JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet ObjectList ObjectShow
         ObjectRemove;
@@ -58,9 +61,12 @@ variants! {
     By: Session Holder Lease;
     CallError: Index Key Absent Type Value Empty Full Revision NotHeld StaleToken Deadlock Broken
         ShutDown Removed Poisoned User;
-    JobState: Ready Delayed Leased Dead Acked Cancelled;
-    DeathReason: Handler RetriesUsedUp CrashesUsedUp Policy TimeToLive Deadline;
+    JobState: Ready Delayed Leased Dead Acked Cancelled Held;
+    DeathReason: Handler RetriesUsedUp CrashesUsedUp Policy TimeToLive Deadline Dependency;
+    Need: All Any;
+    OnFailure: Fail Run;
     ResultsTo: QueueList List Nowhere;
+    What: Number Value Key Cleared Anew;
     Durability: Memory Relaxed Strict;
     WhenFull: Refuse Wait;
     Notify: No Finished;
@@ -235,7 +241,27 @@ pub(crate) fn requests() -> Vec<Sample<Request>> {
         options: all_options(),
         payloads: alike(),
     };
-    for effect in [call, submit] {
+    let submit_when = Effect::SubmitWhen {
+        queue: name(QUEUE),
+        first_seq: 300,
+        options: all_options(),
+        payloads: alike(),
+        prerequisites: prerequisites(),
+    };
+    add(
+        "",
+        Request::SubmitWhen {
+            request,
+            queue: name(QUEUE),
+            first_seq: 300,
+            options: all_options(),
+            payloads: alike(),
+            when_full: WhenFull::Wait,
+            notify: Notify::Finished,
+            prerequisites: prerequisites(),
+        },
+    );
+    for effect in [call, submit, submit_when] {
         add(effect.name(), finish(vec![effect.clone()]));
     }
     let used = |object, durability, args| Request::Use {
@@ -263,6 +289,16 @@ pub(crate) fn requests() -> Vec<Sample<Request>> {
         };
         add(detail, call);
     }
+    let watch = |made, from| Request::Watch {
+        request,
+        subscription,
+        object: name("seen"),
+        made,
+        from,
+        window: 256,
+    };
+    add("", watch(None, None));
+    add("from", watch(Some(AT), Some(300)));
     samples
 }
 
@@ -376,8 +412,34 @@ pub(crate) fn responses() -> Vec<Sample<Response>> {
         let errors = vec![(1, error)];
         add(detail, Response::Returned { request, results: Block::empties(2), errors });
     }
+    add("", Response::Watching { request, made: AT, revision: 300 });
+    for what in whats() {
+        let gone = matches!(what, What::Key { value: None, .. });
+        let detail = if gone { "Key.gone" } else { what.name() };
+        let changes = vec![Change { revision: 300, what }];
+        add(detail, Response::Changed { subscription, changes });
+    }
     add("", Response::Goodbye { reason: "stopping".into(), come_back: true });
     samples
+}
+
+fn prerequisites() -> Vec<Prerequisite> {
+    let jobs = vec![JobRange { first: job(300), count: 2 }];
+    let jobs = Prerequisite::Jobs { jobs, need: Need::Any, on_failure: OnFailure::Run };
+    let counter = Prerequisite::Counter { object: name("done"), at_least: -3 };
+    vec![jobs, counter, Prerequisite::List { list: name("log"), at_least: 300 }]
+}
+
+fn whats() -> Vec<What> {
+    let key = Packed::from("k");
+    vec![
+        What::Number(-3),
+        What::Value(Packed::from(7_i64)),
+        What::Key { key: key.clone(), value: Some(Packed::from("hi")) },
+        What::Key { key, value: None },
+        What::Cleared,
+        What::Anew,
+    ]
 }
 
 fn endings() -> Vec<Sample<Ending>> {
@@ -392,6 +454,7 @@ fn endings() -> Vec<Sample<Ending>> {
         (DeathReason::Policy, Some(failure())),
         (DeathReason::TimeToLive, None),
         (DeathReason::Deadline, None),
+        (DeathReason::Dependency, Some(failure())),
     ] {
         samples.push((format!("Dead.{}", reason.name()), Ending::Dead { reason, failure }));
     }
@@ -424,7 +487,7 @@ fn call_errors() -> Vec<CallError> {
     ]
 }
 
-fn rejections() -> [Rejection; 20] {
+fn rejections() -> [Rejection; 22] {
     let queue = name(QUEUE);
     [
         Rejection::QueueFull { queue: queue.clone(), used: 99, limit: 100, unit: "jobs".into() },
@@ -460,6 +523,8 @@ fn rejections() -> [Rejection; 20] {
             reason: "it is empty".into(),
             error: Some(Box::new(CallError::Empty)),
         },
+        Rejection::NotACaller { name: name("seen"), key: KeyId([7; 8]) },
+        Rejection::Forgotten { object: name("seen"), from: 3, since: 300 },
     ]
 }
 
@@ -543,6 +608,9 @@ fn answers() -> Vec<Sample<AdminAnswer>> {
         JobState::Dead { reason: DeathReason::RetriesUsedUp, at: AT },
         JobState::Acked { output_bytes: 10 },
         JobState::Cancelled,
+        JobState::Held {
+            waits_for: vec![Pending { prerequisite: prerequisites().remove(1), have: 2 }],
+        },
     ] {
         let detail = format!("Jobs.{}", state.name());
         let ended = matches!(state, JobState::Acked { .. } | JobState::Cancelled);
@@ -597,5 +665,6 @@ fn queue_info(paused: Option<Pause>) -> QueueInfo {
         acked: 10,
         nacked: 11,
         crashed: 12,
+        held: 13,
     }
 }

@@ -53,7 +53,7 @@ impl Session {
                 let held = Held { epoch: state.epoch, leases };
                 let inbox = match state.listeners.get(&subscription) {
                     Some(Listener::Jobs(inbox)) => Some(Arc::clone(inbox)),
-                    Some(Listener::Items(_)) | None => None,
+                    Some(Listener::Items(_) | Listener::Changes(_)) | None => None,
                 };
                 drop(state);
                 let run =
@@ -67,10 +67,30 @@ impl Session {
             Response::Followed { subscription, start, items } => {
                 let feed = match self.lock().listeners.get(&subscription) {
                     Some(Listener::Items(feed)) => Some(Arc::clone(feed)),
-                    Some(Listener::Jobs(_)) | None => None,
+                    Some(Listener::Jobs(_) | Listener::Changes(_)) | None => None,
                 };
                 if let Some(feed) = feed {
                     feed.push(start, items)?;
+                }
+            }
+            Response::Watching { request, made, revision } => {
+                let state = self.lock();
+                let found = state.listeners.values().find_map(|listener| match listener {
+                    Listener::Changes(feed) if feed.request() == request => Some(Arc::clone(feed)),
+                    Listener::Changes(_) | Listener::Items(_) | Listener::Jobs(_) => None,
+                });
+                drop(state);
+                if let Some(feed) = found {
+                    feed.begin(made, revision);
+                }
+            }
+            Response::Changed { subscription, changes } => {
+                let feed = match self.lock().listeners.get(&subscription) {
+                    Some(Listener::Changes(feed)) => Some(Arc::clone(feed)),
+                    Some(Listener::Jobs(_) | Listener::Items(_)) | None => None,
+                };
+                if let Some(feed) = feed {
+                    feed.push(changes)?;
                 }
             }
             Response::Unsubscribed { subscription } => self.listener_over(subscription, None),
@@ -145,13 +165,12 @@ impl Session {
         }
     }
 
-    /// A follow that the broker refuses is known by the request that its frame carried.
+    /// A follow or watch that the broker refuses is known by the request that its frame carried.
     fn listener_refused(&self, request: RequestId, error: Error) {
         let mut state = self.lock();
-        let found = state.listeners.iter().find_map(|(&id, listener)| match listener {
-            Listener::Items(feed) if feed.request() == request => Some(id),
-            Listener::Items(_) | Listener::Jobs(_) => None,
-        });
+        let mut listeners = state.listeners.iter();
+        let found = listeners.find(|(_, listener)| listener.request() == Some(request));
+        let found = found.map(|(&id, _)| id);
         let listener = found.and_then(|id| state.listeners.remove(&id));
         drop(state);
         match listener {

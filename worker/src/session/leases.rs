@@ -153,9 +153,13 @@ impl Session {
             return answered;
         }
         for effect in &mut effects {
-            if let Effect::Submit { first_seq, payloads, .. } = effect {
-                *first_seq = state.next_seq;
-                state.next_seq += u64::from(payloads.count());
+            match effect {
+                Effect::Submit { first_seq, payloads, .. }
+                | Effect::SubmitWhen { first_seq, payloads, .. } => {
+                    *first_seq = state.next_seq;
+                    state.next_seq += u64::from(payloads.count());
+                }
+                Effect::Call { .. } => {}
             }
         }
         let id = state.take_request();

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use ganger_broker::Broker;
 use ganger_rt::Stream;
+use ganger_shared::What;
+use ganger_shared::admin::AdminVerb;
 use ganger_shared::key::Key;
+use ganger_worker::Objects;
 use ganger_worker::{Client, Error};
 
 use crate::support::{connect, options, run, start, with_broker};
@@ -182,5 +185,42 @@ fn closed_client_gives_its_leases_back() {
         assert_eq!(again.job(), job);
         let lost = delivery.ack("").await.unwrap_err();
         assert!(matches!(lost, Error::Closed { .. }), "{lost}");
+    });
+}
+
+#[test]
+fn watch_goes_on_where_it_was_however_often_the_connection_breaks() {
+    run(async {
+        let broker = Arc::new(start().await);
+        let way = Way::new(Arc::clone(&broker));
+        let (client, other) = (way.client().await, connect(&broker).await);
+        let counter = other.counter("n").unwrap();
+        counter.add(1).await.unwrap();
+        let mut watch = client.object("n").unwrap().watch(Some(0)).await.unwrap();
+        for expected in 1..=1_000 {
+            if expected % 100 == 0 {
+                way.cut();
+            }
+            let change = watch.next().await.unwrap().unwrap();
+            assert_eq!((change.revision, change.what), (expected, What::Number(expected as i64)));
+            // Several at once, so that some wait here when the connection breaks.
+            if expected % 10 == 1 {
+                for _ in 0..10 {
+                    counter.add(1).await.unwrap();
+                }
+            }
+        }
+        assert_eq!(watch.revision(), 1_000);
+        other.admin(AdminVerb::ObjectRemove { object: "n".parse().unwrap() }).await.unwrap();
+        way.cut();
+        let error = loop {
+            match watch.next().await {
+                Ok(change) => assert!(change.unwrap().revision <= 1_011),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.to_string(), "there is no object n");
+        let error = client.object("n").unwrap().watch(None).await.unwrap_err();
+        assert_eq!(error.to_string(), "there is no object n");
     });
 }

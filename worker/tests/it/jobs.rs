@@ -169,6 +169,7 @@ fn wrong_arguments_are_refused_before_anything_is_sent() {
             payloads: Block::empties(0),
             when_full: WhenFull::Refuse,
             notify: Notify::No,
+            prerequisites: Vec::new(),
         };
         let empty = client.submit_run(empty).await.unwrap_err();
         assert!(matches!(empty, Error::Invalid(_)), "{empty}");

@@ -4,10 +4,13 @@
 
 mod commands;
 mod connection;
+mod custom;
 mod effects;
 mod jobs;
 mod lists;
 mod objects;
 mod peer;
+mod prerequisites;
+mod registry;
 mod support;
 mod workers;

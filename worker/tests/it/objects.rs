@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
 use ganger_shared::{CallError, Value};
-use ganger_worker::{Client, Ctx, Error, Guard, JobError, Objects, Worker};
+use ganger_worker::{Client, Ctx, Done, Error, Guard, JobError, Objects, Worker};
 
 use crate::support::{connect, with_broker};
 
@@ -185,5 +185,77 @@ fn what_a_job_acquires_is_free_when_its_lease_ends() {
         }
         assert!(tokens.is_sorted() && tokens[0] < tokens[2], "{tokens:?}");
         working.cancel().await;
+    });
+}
+
+#[test]
+fn items_come_out_in_their_order_and_an_empty_or_full_queue_says_so() {
+    with_broker(|_broker, client| async move {
+        let queue = client.bounded_queue::<(u32, String)>("q", 2).await.unwrap();
+        let item = |number: u32| (number, "item".to_owned());
+        queue.put(&item(1)).await.unwrap();
+        queue.try_put(&item(2)).await.unwrap();
+        let full = CallError::Full { used: 2, limit: 2, unit: "items".to_owned() };
+        assert_eq!(failed(queue.try_put(&item(3)).await), full);
+        assert_eq!(failed(queue.put_within(&item(3), Duration::from_millis(5)).await), full);
+        assert_eq!((queue.len().await.unwrap(), queue.maxsize().await.unwrap()), (2, 2));
+        assert!(queue.is_full().await.unwrap() && !queue.is_empty().await.unwrap());
+        assert_eq!(queue.get().await.unwrap(), item(1));
+        assert_eq!(queue.try_get().await.unwrap(), item(2));
+        assert_eq!(failed(queue.try_get().await), CallError::Empty);
+        assert_eq!(failed(queue.get_within(Duration::from_millis(5)).await), CallError::Empty);
+        queue.try_put_all(&[item(4), item(5)]).await.unwrap();
+        assert_eq!(queue.get().await.unwrap(), item(4));
+        queue.shutdown().await.unwrap();
+        assert_eq!(failed(queue.put(&item(6)).await), CallError::ShutDown);
+        assert_eq!(queue.get().await.unwrap(), item(5));
+        assert_eq!(failed(queue.get().await), CallError::ShutDown);
+        assert!(queue.is_shut_down().await.unwrap());
+    });
+}
+
+#[test]
+fn getter_that_waits_has_the_item_that_is_put_and_join_waits_until_it_is_done() {
+    with_broker(|broker, client| async move {
+        let other = connect(&broker).await;
+        let gets = ganger_worker::spawn(async move {
+            let queue = other.typed_queue::<String>("q").unwrap();
+            let item = queue.get().await.unwrap();
+            queue.task_done().await.unwrap();
+            item
+        });
+        let queue = client.typed_queue::<String>("q").unwrap();
+        queue.put(&"hello".to_owned()).await.unwrap();
+        assert!(queue.join_within(LONG).await.unwrap());
+        assert_eq!(gets.await, "hello");
+        let why = failed(queue.task_done().await).to_string();
+        assert_eq!(why, "task_done was called more often than items were taken");
+    });
+}
+
+async fn square(number: u64, ctx: Ctx) -> Result<Done<()>, JobError> {
+    let done = ctx.finish(()).append("squares", &(number * number));
+    Ok(if number == 2 { done.put("numbers", &7_u64) } else { done })
+}
+
+#[test]
+fn workers_take_what_is_put_and_getters_what_is_submitted() {
+    with_broker(|_broker, client| async move {
+        let numbers = client.typed_queue::<u64>("numbers").unwrap();
+        let worker = Worker::new(client.clone()).queue("numbers").handle_items(square);
+        let working = ganger_worker::spawn(worker.run());
+        numbers.try_put_all(&[2, 3]).await.unwrap();
+        numbers.join().await.unwrap();
+        let mut squares =
+            client.typed_list::<u64>("squares").unwrap().slice(0, None).await.unwrap();
+        squares.sort_unstable();
+        assert_eq!(squares, [4, 9, 49]);
+        working.cancel().await;
+
+        let jobs = client.queue("jobs").unwrap();
+        let job = jobs.submit_json(&("mail", 5)).notify().await.unwrap();
+        let items = client.typed_queue::<(String, u32)>("jobs").unwrap();
+        assert_eq!(items.get().await.unwrap(), ("mail".to_owned(), 5));
+        assert_eq!(job.result().await.unwrap(), "");
     });
 }

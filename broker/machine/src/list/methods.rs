@@ -28,13 +28,15 @@ pub(super) fn string_of(value: Bytes) -> Bytes {
 fn value_of(run: &ItemRun, item: Bytes) -> Packed {
     match run.form {
         Form::Values => Packed::new(item).expect("runs of values have nothing else"),
-        Form::Strings => {
-            let text = core::str::from_utf8(&item).ok();
-            let value = text.and_then(|text| Value::from_json(text).ok());
-            let value = value.unwrap_or(Value::Bytes(item));
-            value.pack().unwrap_or_else(|_| Packed::none())
-        }
+        Form::Strings => value_of_string(item),
     }
+}
+
+/// A byte string as a value: what it says as JSON, or else itself.
+pub(crate) fn value_of_string(string: Bytes) -> Packed {
+    let text = core::str::from_utf8(&string).ok();
+    let value = text.and_then(|text| Value::from_json(text).ok());
+    value.unwrap_or(Value::Bytes(string)).pack().unwrap_or_else(|_| Packed::none())
 }
 
 fn block_of<'a>(values: impl IntoIterator<Item = &'a Packed>) -> Block {
@@ -99,7 +101,7 @@ impl List {
         Ok(Reply::None)
     }
 
-    fn slice(&self, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
+    fn slice(&self, mut args: Args) -> Result<Reply, CallError> {
         let length = position(self.length());
         let (start, stop, step) = (args.some()?, args.some()?, args.int_or(1)?);
         args.end()?;
@@ -109,12 +111,12 @@ impl List {
         let (start, stop) = bounds(start, stop, step, length)?;
         if step == 1 {
             let (start, stop) = (start.unsigned_abs(), stop.max(start).unsigned_abs());
-            return reply_items(self.values(start, stop).map(Ok), cx);
+            return reply_items(self.values(start, stop).map(Ok));
         }
         let is_before = |at: &i64| if step > 0 { *at < stop } else { *at > stop };
         let places = core::iter::successors(Some(start), |at| at.checked_add(step));
         let items = places.take_while(is_before).filter_map(|at| self.value_at(at.unsigned_abs()));
-        reply_items(items.map(Ok), cx)
+        reply_items(items.map(Ok))
     }
 
     /// All items, to be put into another order.
@@ -156,7 +158,7 @@ impl Callable for List {
                 args.end()?;
                 Ok(self.value_at(at as u64).map_or(Reply::None, Reply::Value))
             }
-            "slice" => self.slice(args, cx),
+            "slice" => self.slice(args),
             "len" => {
                 args.end()?;
                 Ok(Reply::Value(Packed::from(self.length())))

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{pack, shown, wanted};
 use super::{
-    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
-    part_to,
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, judge_answer, no_method,
+    part_of, part_to,
 };
 
 pub(super) const TYPEID: &str = "array/1";
@@ -218,7 +218,7 @@ impl Callable for Array {
                 args.end()?;
                 let count = stop.saturating_sub(start);
                 // No number is longer than its tag and eight bytes, or nine of a varint and more.
-                cx.limits.judge_answer(count.saturating_mul(11))?;
+                judge_answer(count.saturating_mul(11))?;
                 let numbers = (start..start + count).map(|index| self.number(index)).collect();
                 Ok(Reply::Value(pack(&Value::List(numbers))?))
             }

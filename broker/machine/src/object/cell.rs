@@ -1,7 +1,7 @@
 //! `value/1`: one value and how often it was set.
 
 use bytes::Bytes;
-use ganger_shared::{CallError, Packed};
+use ganger_shared::{CallError, Packed, What};
 
 use super::{
     Args, Callable, Cx, Extent, Kind, Owner, Reply, Savepoint, no_method, part_of, part_to,
@@ -35,6 +35,7 @@ impl Cell {
         self.value = value.detached();
         self.revision += 1;
         cx.changed = true;
+        cx.whats.push(What::Value(self.value.clone()));
         Ok(Reply::Value(Packed::from(self.revision)))
     }
 }
@@ -91,6 +92,10 @@ impl Callable for Cell {
 impl Kind for Cell {
     fn typeid(&self) -> &'static str {
         TYPEID
+    }
+
+    fn watched_by(&self) -> Option<&'static str> {
+        Some("get")
     }
 
     fn parts(&self, tell: &mut dyn FnMut(Bytes)) {

@@ -1,7 +1,7 @@
 //! `counter/1`: a whole number of 64 bits with a sign.
 
 use bytes::Bytes;
-use ganger_shared::{CallError, Packed};
+use ganger_shared::{CallError, Packed, What};
 
 use super::{
     Args, Callable, Cx, Extent, Kind, Owner, Reply, Savepoint, no_method, part_of, part_to,
@@ -37,12 +37,14 @@ impl Callable for Counter {
                 let sum = sum(self.number, args.int_or(1)?)?;
                 args.clone().end()?;
                 (self.number, cx.changed) = (sum, true);
+                cx.whats.push(What::Number(sum));
                 sum
             }
             "set" => {
                 let number = args.int()?;
                 args.clone().end()?;
                 cx.changed = true;
+                cx.whats.push(What::Number(number));
                 core::mem::replace(&mut self.number, number)
             }
             _ => return Err(no_method(TYPEID, method)),
@@ -69,6 +71,14 @@ impl Callable for Counter {
 impl Kind for Counter {
     fn typeid(&self) -> &'static str {
         TYPEID
+    }
+
+    fn watched_by(&self) -> Option<&'static str> {
+        Some("get")
+    }
+
+    fn number(&self) -> Option<i64> {
+        Some(self.number)
     }
 
     fn parts(&self, tell: &mut dyn FnMut(Bytes)) {

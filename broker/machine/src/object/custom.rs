@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use ganger_shared::object::Takes;
 use ganger_shared::object::custom::{Arguments, SharedObject};
 use ganger_shared::value::{from_value, to_value};
 use ganger_shared::{CallError, Packed};
@@ -91,8 +92,11 @@ impl<T: SharedObject> Callable for Custom<T> {
             State::Poisoned(why) => return Err(CallError::Poisoned(why.clone())),
             State::Blank => return Err(CallError::Poisoned("it has no state".to_owned())),
         };
+        let known = T::METHODS.iter().find(|known| known.name == method);
+        let changes = known.is_some_and(|known| known.takes != Takes::Nothing);
         let result = match caught(|| state.call(method, &mut args)) {
-            Ok(result) => result?,
+            // One that fails should have changed nothing; what it may have changed a replay has to change too.
+            Ok(result) => result,
             Err(why) => {
                 cx.changed = true;
                 self.state = State::Poisoned(why.clone());
@@ -100,14 +104,11 @@ impl<T: SharedObject> Callable for Custom<T> {
                 return Err(CallError::Poisoned(why));
             }
         };
-        let changes = T::METHODS.iter().any(|known| {
-            known.name == method && known.takes != ganger_shared::object::Takes::Nothing
-        });
         if changes {
             cx.changed = true;
             self.measure();
         }
-        let packed = result.pack().map_err(|error| CallError::Type(error.to_string()))?;
+        let packed = result?.pack().map_err(|error| CallError::Type(error.to_string()))?;
         Ok(if packed.is_none() { Reply::None } else { Reply::Value(packed) })
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ganger_shared::value::Key;
-use ganger_shared::{CallError, Packed, Time, Value};
+use ganger_shared::{CallError, Packed, Time, Value, What};
 use serde::{Deserialize, Serialize};
 
 use super::args::{key_of, pack, shown, tuple, wanted};
@@ -101,32 +101,44 @@ impl Dict {
         expires: Option<Time>,
         cx: &mut Cx<'_>,
     ) -> Result<u64, CallError> {
-        let old_key = key_of(&key)?;
-        let old = self.places.get(&old_key).copied();
-        let old = old.and_then(|place| Some((place, self.entries.get(&place)?)));
-        let (key, value) = (key.detached(), value.detached());
         let known = key_of(&key)?;
-        let mut entry = Entry { key, value, revision: self.revision + 1, expires };
-        let old_bytes = old.map_or(0, |(_, old)| old.bytes());
-        let extent = Extent { bytes: self.bytes - old_bytes, items: self.entries.len() as u64 };
-        let items = u64::from(old.is_none());
-        cx.limits.judge(extent, Extent { items, bytes: entry.bytes() })?;
-        // A key that is there keeps its place and its first spelling, as 1 does when 1.0 is set.
-        let place = match old {
+        let place = self.places.get(&known).copied();
+        let old = place.and_then(|place| Some((place, self.entries.get_mut(&place)?)));
+        let old_bytes = old.as_ref().map_or(0, |(_, old)| old.bytes());
+        let extent = Extent { bytes: self.bytes - old_bytes, items: self.places.len() as u64 };
+        let bytes = (key.as_bytes().len() + value.as_bytes().len()) as u64;
+        cx.limits.judge(extent, Extent { items: u64::from(old.is_none()), bytes })?;
+        let (value, revision) = (value.detached(), self.revision + 1);
+        let now = Some(value.clone());
+        let key = match old {
+            // A key that is there keeps its place and its first spelling, as 1 does when 1.0 is set.
             Some((place, old)) if old.is_there(cx.now) => {
-                entry.key = old.key.clone();
-                place
+                let ended = core::mem::replace(&mut old.expires, expires);
+                (old.value, old.revision) = (value, revision);
+                self.bytes = self.bytes - old_bytes + old.bytes();
+                if let Some(at) = ended {
+                    self.ends.remove(&(at, place));
+                }
+                if let Some(at) = expires {
+                    self.ends.insert((at, place));
+                }
+                old.key.clone()
             }
             Some(_) | None => {
+                let over = self.remove(&known);
+                cx.whats.extend(over.map(gone));
+                let place = self.next_place;
                 self.next_place += 1;
-                self.next_place - 1
+                let key = key.detached();
+                let entry = Entry { key: key.clone(), value, revision, expires };
+                self.insert(key_of(&key)?, place, entry);
+                key
             }
         };
-        self.remove(&known);
-        self.insert(known, place, entry);
-        self.revision += 1;
+        self.revision = revision;
+        cx.whats.push(What::Key { key, value: now });
         cx.changed = true;
-        Ok(self.revision)
+        Ok(revision)
     }
 
     fn delete(&mut self, key: &Packed, cx: &mut Cx<'_>) -> Result<Option<Entry>, CallError> {
@@ -134,7 +146,9 @@ impl Dict {
             return Ok(None);
         }
         cx.changed = true;
-        Ok(self.remove(&key_of(key)?))
+        let entry = self.remove(&key_of(key)?);
+        cx.whats.extend(entry.clone().map(gone));
+        Ok(entry)
     }
 
     fn update(&mut self, map: &Packed, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
@@ -197,7 +211,7 @@ impl Dict {
             Wanted::Value => Ok(entry.value.clone()),
             Wanted::Both => tuple(&[entry.key.clone(), entry.value.clone()]),
         });
-        reply_items(items.take(count), cx)
+        reply_items(items.take(count))
     }
 
     /// What is set until then.
@@ -208,6 +222,10 @@ impl Dict {
             ms => Err(CallError::Value(format!("a time to live of {ms} ms"))),
         }
     }
+}
+
+fn gone(entry: Entry) -> What {
+    What::Key { key: entry.key, value: None }
 }
 
 fn missing(key: &Packed) -> CallError {
@@ -315,6 +333,7 @@ impl Callable for Dict {
             "clear" => {
                 args.end()?;
                 cx.changed = !self.entries.is_empty();
+                cx.whats.extend(cx.changed.then_some(What::Cleared));
                 let Self { next_place, revision, .. } = *self;
                 *self = Self { next_place, revision, ..Self::default() };
                 Ok(Reply::None)
@@ -382,12 +401,18 @@ impl Kind for Dict {
         self.ends.first().map(|&(at, _)| at)
     }
 
-    fn pass(&mut self, now: Time) {
+    fn watched_by(&self) -> Option<&'static str> {
+        Some("items")
+    }
+
+    fn pass(&mut self, now: Time) -> Vec<What> {
+        let mut whats = Vec::new();
         while let Some(&(at, place)) = self.ends.first().filter(|(at, _)| *at <= now) {
             match self.entries.get(&place).and_then(|entry| entry.key.key().ok()) {
-                Some(key) => drop(self.remove(&key)),
+                Some(key) => whats.extend(self.remove(&key).map(gone)),
                 None => drop(self.ends.remove(&(at, place))),
             }
         }
+        whats
     }
 }

@@ -7,8 +7,8 @@ use ganger_shared::{CallError, Packed, Value};
 
 use super::args::{pack, shown, wanted};
 use super::{
-    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, no_method, part_of,
-    part_to,
+    Args, Callable, Cx, Extent, Kind, Owner, PART_BYTES, Reply, Savepoint, judge_answer, no_method,
+    part_of, part_to,
 };
 
 pub(super) const TYPEID: &str = "namespace/1";
@@ -70,7 +70,7 @@ impl Callable for Namespace {
             }
             "items" => {
                 args.end()?;
-                cx.limits.judge_answer(usize::try_from(self.bytes).unwrap_or(usize::MAX))?;
+                judge_answer(usize::try_from(self.bytes).unwrap_or(usize::MAX))?;
                 let pair = |(name, value): (&String, &Packed)| {
                     (Value::from(name.as_str()), value.unpack())
                 };

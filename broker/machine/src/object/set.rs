@@ -71,7 +71,7 @@ impl Set {
         Some(item)
     }
 
-    fn list(&self, mut args: Args, cx: &Cx<'_>) -> Result<Reply, CallError> {
+    fn list(&self, mut args: Args) -> Result<Reply, CallError> {
         let after = args.some()?;
         let count = args.items_max()?;
         args.end()?;
@@ -80,7 +80,7 @@ impl Set {
             Some(item) => 1 + self.places.get(&key_of(item)?).ok_or_else(|| absent(item))?,
         };
         let items = self.members.range(from..).map(|(_, item)| Ok(item.clone()));
-        reply_items(items.take(count), cx)
+        reply_items(items.take(count))
     }
 }
 
@@ -100,7 +100,7 @@ impl Callable for Set {
                 args.end()?;
                 Ok(Reply::Value(Packed::from(self.members.len() as u64)))
             }
-            "items" => self.list(args, cx),
+            "items" => self.list(args),
             "add" => {
                 let item = args.value()?;
                 args.end()?;

@@ -68,6 +68,18 @@ impl SharedObject for Inventory {
     }
 }
 
+/// Opens an object, which is made if there is none.
+pub(crate) fn open(object: &str, schema: Option<[u8; 32]>) -> Request {
+    Request::Use {
+        request: RequestId(1),
+        object: Some(name(object)),
+        typeid: name("inventory/1"),
+        schema,
+        args: Bytes::new(),
+        durability: None,
+    }
+}
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -78,29 +90,39 @@ fn encoded(values: &[Value]) -> Bytes {
     bytes.into()
 }
 
-struct Broker {
-    machine: Machine,
-    journal: Vec<Event>,
+/// A broker, and all that its journal has of it.
+pub(crate) struct Broker {
+    pub(crate) machine: Machine,
+    pub(crate) journal: Vec<Event>,
     next: u64,
 }
 
-fn config() -> Config {
+/// What comes of these events.
+pub(crate) fn replayed(config: Config, events: &[Event]) -> Machine {
+    let mut replay = Replay::new(config, NOW);
+    events.iter().cloned().for_each(|event| replay.take(Seq::FIRST, event));
+    replay.finish()
+}
+
+/// A configuration that serves a type.
+pub(crate) fn serving<T: SharedObject>() -> Config {
     let mut config = Config { available: Available::All, ..Config::default() };
     config.queue_defaults.durability = Durability::Strict;
-    config.registry.add::<Inventory>();
-    let expose = Some(["put", "take"].map(str::to_owned).into());
-    let registration = Registration {
-        typeid: name("inventory/1"),
-        args: encoded(&[Value::List(vec![Value::Tuple(vec!["pear".into(), 2.into()])])]),
-        durability: None,
-        expose,
-    };
+    config.registry.add::<T>();
+    config
+}
+
+fn config() -> Config {
+    let mut config = serving::<Inventory>();
+    let left = Value::List(vec![Value::Tuple(vec!["pear".into(), 2.into()])]);
+    let registration = Registration::new(name("inventory/1")).expose(&["put", "take"]);
+    let registration = registration.made_with(&[left]).unwrap();
     config.registry.name(name("shop"), registration);
     config
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(crate) fn start(config: fn() -> Config) -> Self {
         let mut broker =
             Self { machine: Machine::new(config(), NOW), journal: Vec::new(), next: 0 };
         let mut out = Output::default();
@@ -114,7 +136,7 @@ impl Broker {
         broker
     }
 
-    fn ask(&mut self, request: Request) -> Response {
+    pub(crate) fn ask(&mut self, request: Request) -> Response {
         let mut out = Output::default();
         let command = Command::Request { session: SESSION, request };
         self.machine.step(NOW, command, &mut out);
@@ -123,7 +145,12 @@ impl Broker {
         out.sends.pop().unwrap().response
     }
 
-    fn call(&mut self, object: &str, method: &str, args: &[Value]) -> Result<Value, CallError> {
+    pub(crate) fn call(
+        &mut self,
+        object: &str,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, CallError> {
         self.next += 1;
         let response = self.ask(Request::Call {
             request: RequestId(1),
@@ -144,7 +171,7 @@ impl Broker {
         }
     }
 
-    fn parts(machine: &mut Machine) -> Vec<Event> {
+    pub(crate) fn parts(machine: &mut Machine) -> Vec<Event> {
         let mut events = Vec::new();
         machine.restate(Seq::FIRST, |part| events.extend(part.events));
         events
@@ -153,7 +180,7 @@ impl Broker {
 
 #[test]
 fn methods_are_called_and_their_own_errors_arrive() {
-    let mut broker = Broker::start();
+    let mut broker = Broker::start(config);
     assert_eq!(broker.call("shop", "take", &["pear".into()]), Ok(1.into()));
     assert_eq!(broker.call("shop", "put", &["fig".into(), 1.into()]), Ok(2.into()));
     let Err(CallError::User { message, value }) = broker.call("shop", "take", &["kiwi".into()])
@@ -168,7 +195,7 @@ fn methods_are_called_and_their_own_errors_arrive() {
 
 #[test]
 fn method_that_is_not_exposed_is_refused_and_the_others_are_named() {
-    let mut broker = Broker::start();
+    let mut broker = Broker::start(config);
     let call = Request::Call {
         request: RequestId(1),
         object: name("shop"),
@@ -189,17 +216,8 @@ fn method_that_is_not_exposed_is_refused_and_the_others_are_named() {
 
 #[test]
 fn schema_that_differs_is_refused_when_the_object_is_opened() {
-    let mut broker = Broker::start();
-    let mut open = |schema| {
-        broker.ask(Request::Use {
-            request: RequestId(1),
-            object: Some(name("depot")),
-            typeid: name("inventory/1"),
-            schema: Some(schema),
-            args: Bytes::new(),
-            durability: None,
-        })
-    };
+    let mut broker = Broker::start(config);
+    let mut open = |schema| broker.ask(open("depot", Some(schema)));
     let other = open(schema("inventory/1", &Inventory::METHODS[..2]));
     assert!(matches!(other, Response::Rejected { rejection: Rejection::Schema { .. }, .. }));
     let same = open(schema("inventory/1", Inventory::METHODS));
@@ -209,28 +227,83 @@ fn schema_that_differs_is_refused_when_the_object_is_opened() {
 #[test]
 fn panic_poisons_its_object_only_and_a_replay_comes_to_the_same() {
     std::panic::set_hook(Box::new(|_| {}));
-    let mut broker = Broker::start();
-    broker.ask(Request::Use {
-        request: RequestId(1),
-        object: Some(name("depot")),
-        typeid: name("inventory/1"),
-        schema: None,
-        args: Bytes::new(),
-        durability: None,
-    });
+    let mut broker = Broker::start(config);
+    broker.ask(open("depot", None));
     let poisoned = CallError::Poisoned("audit of 0 items".to_owned());
     assert_eq!(broker.call("depot", "audit", &[]), Err(poisoned.clone()));
     assert_eq!(broker.call("depot", "len", &[]), Err(poisoned));
     assert_eq!(broker.call("shop", "take", &["pear".into()]), Ok(1.into()));
 
     let live = Broker::parts(&mut broker.machine);
-    let mut replay = Replay::new(config(), NOW);
-    for event in broker.journal.clone() {
-        replay.take(Seq::FIRST, event);
+    assert_eq!(Broker::parts(&mut replayed(config(), &broker.journal)), live);
+    assert_eq!(Broker::parts(&mut replayed(config(), &live)), live);
+}
+
+/// Changes something and then fails, which it should not.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Careless {
+    tries: u32,
+}
+
+impl SharedObject for Careless {
+    const TYPEID: &'static str = "careless/1";
+    const METHODS: &'static [Method] =
+        &[method("tries", "", Takes::Nothing), method("fail", "", Takes::Room)];
+
+    fn make(_: &mut Arguments) -> Result<Self, CallError> {
+        Ok(Self::default())
     }
-    let mut replayed = replay.finish();
-    assert_eq!(Broker::parts(&mut replayed), live);
-    let mut again = Replay::new(config(), NOW);
-    live.iter().cloned().for_each(|event| again.take(Seq::FIRST, event));
-    assert_eq!(Broker::parts(&mut again.finish()), live);
+
+    fn call(&mut self, method: &str, _: &mut Arguments) -> Result<Value, CallError> {
+        if method == "fail" {
+            self.tries += 1;
+            return Err(failed(&SoldOut { item: format!("try {}", self.tries) }));
+        }
+        returned(&self.tries)
+    }
+}
+
+fn with_careless() -> Config {
+    let mut config = config();
+    config.registry.add::<Careless>();
+    config.registry.name(name("c"), Registration::new(name("careless/1")));
+    config
+}
+
+#[test]
+fn what_a_failing_method_has_changed_is_replayed_and_no_effect_leaves_it_behind() {
+    let mut broker = Broker::start(with_careless);
+    let Err(CallError::User { message, .. }) = broker.call("c", "fail", &[]) else {
+        panic!("it always fails")
+    };
+    assert_eq!(message, "try 1 is sold out");
+    let live = Broker::parts(&mut broker.machine);
+    assert_eq!(Broker::parts(&mut replayed(with_careless(), &broker.journal)), live);
+
+    // The same as an effect of a job's end.
+    let queue = name("q");
+    broker.ask(Request::Submit {
+        request: RequestId(1),
+        queue: queue.clone(),
+        first_seq: 500,
+        options: ganger_shared::JobOptions::new(name("h")),
+        payloads: Block::one("p"),
+        when_full: ganger_shared::request::WhenFull::Refuse,
+        notify: ganger_shared::request::Notify::No,
+    });
+    let subscription = ganger_shared::SubscriptionId(1);
+    let assigned = broker.ask(Request::Subscribe { subscription, queue, credit: 1 });
+    let Response::Assign { first_lease: lease, .. } = assigned else { panic!("{assigned:?}") };
+    let effect = ganger_shared::Effect::Call {
+        object: name("c"),
+        typeid: None,
+        method: "fail".to_owned(),
+        args: Bytes::new(),
+    };
+    let (request, output) = (RequestId(1), Bytes::new());
+    let effects = vec![effect];
+    let refused = broker.ask(Request::Finish { request, lease, output, effects });
+    let Response::Rejected { rejection, .. } = refused else { panic!("{refused:?}") };
+    assert!(matches!(rejection, Rejection::Effect { .. }), "{rejection}");
+    assert_eq!(broker.call("c", "tries", &[]), Ok(1.into()));
 }

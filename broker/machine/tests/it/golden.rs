@@ -12,21 +12,23 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ganger_machine::Event;
 use ganger_machine::answers::Answer;
-use ganger_machine::event::{Fault, StopCause, Verdict};
+use ganger_machine::event::{Did, Fault, QueueCalled, StopCause, Verdict};
 use ganger_machine::invoke::Called;
-use ganger_machine::object::Stage;
+use ganger_machine::object::{Limits, Stage};
 use ganger_machine::stated::{Jobs, Numbers, Standing, Stated, Totals};
 use ganger_shared::admin::{Pause, QueueSettings};
 use ganger_shared::key::KeyId;
+use ganger_shared::prerequisite::{Need, OnFailure, Prerequisite};
 use ganger_shared::{
     Block, By, CallError, DeathReason, Durability, Ending, Failure, JobId, JobOptions, JobRange,
-    LeaseId, LeaseRange, Name, ResultsTo, SessionId, SubscriptionId, Time,
+    LeaseId, LeaseRange, Name, Packed, ResultsTo, SessionId, SubscriptionId, Time,
 };
 
 const AT: Time = Time::from_millis(1_700_000_000_000);
 const SESSION: SessionId = SessionId(0x0123_4567_89ab_cdef);
 const KEY: KeyId = KeyId([7; 8]);
 const JOBS: JobRange = JobRange { first: JobId { session: SESSION, seq: 300 }, count: 2 };
+const LIMITS: Limits = Limits { items_max: 1_000_000, bytes_max: 1 << 30 };
 const SUBSCRIPTION: SubscriptionId = SubscriptionId(3);
 
 fn event_name(event: &Event) -> String {
@@ -53,6 +55,13 @@ fn event_name(event: &Event) -> String {
         Event::Freed { .. } => "Freed".to_owned(),
         Event::Passed { .. } => "Passed".to_owned(),
         Event::ObjectRemoved { .. } => "ObjectRemoved".to_owned(),
+        Event::Held { .. } => "Held".to_owned(),
+        Event::Met { .. } => "Met".to_owned(),
+        Event::QueueCalled(called) => match called.did {
+            Did::Took { .. } => "QueueCalled.Took".to_owned(),
+            Did::Done => "QueueCalled.Done".to_owned(),
+            Did::ShutDown => "QueueCalled.ShutDown".to_owned(),
+        },
     }
 }
 
@@ -63,6 +72,7 @@ fn verdict_name(verdict: &Verdict) -> String {
         Verdict::Released { .. } => "Released".to_owned(),
         Verdict::Dead { reason, .. } => format!("Dead.{reason:?}"),
         Verdict::Cancelled => "Cancelled".to_owned(),
+        Verdict::Unmet { .. } => "Unmet".to_owned(),
     }
 }
 
@@ -77,6 +87,7 @@ fn stated_name(stated: &Stated) -> String {
             match jobs.standing {
                 Standing::Ready => "Ready",
                 Standing::Delayed { .. } => "Delayed",
+                Standing::Held { .. } => "Held",
                 Standing::Leased { .. } => "Leased",
                 Standing::Dead { .. } => "Dead",
             }
@@ -88,6 +99,8 @@ fn stated_name(stated: &Stated) -> String {
         Stated::Object { .. } => "Object".to_owned(),
         Stated::Part { .. } => "Part".to_owned(),
         Stated::Answered { .. } => "Answered".to_owned(),
+        Stated::Fifo { .. } => "Fifo".to_owned(),
+        Stated::Made { .. } => "Made".to_owned(),
     }
 }
 
@@ -139,6 +152,7 @@ fn endings() -> Vec<Event> {
         Verdict::Dead { reason: DeathReason::TimeToLive, failure: None },
         Verdict::Dead { reason: DeathReason::Deadline, failure: None },
         Verdict::Cancelled,
+        Verdict::Unmet { failure: failure() },
     ];
     verdicts.into_iter().map(|verdict| Event::Ended { at: AT, jobs: JOBS, verdict }).collect()
 }
@@ -185,6 +199,7 @@ fn stated() -> Vec<Stated> {
         },
         jobs(Standing::Ready),
         jobs(Standing::Delayed { until: AT }),
+        jobs(Standing::Held { until: AT, prerequisites: prerequisites() }),
         jobs(Standing::Leased {
             first: LeaseId(500),
             session: SESSION,
@@ -219,6 +234,8 @@ fn stated() -> Vec<Stated> {
                 errors: vec![(1, CallError::Index { index: -7, length: 3 })],
             },
         },
+        Stated::Fifo { queue: name("thumbs"), taken: 300, is_shut_down: true },
+        Stated::Made { object: name("seen"), made: AT },
     ]
 }
 
@@ -291,7 +308,19 @@ fn objects() -> Vec<Event> {
             answered: 8,
             stage,
             first_token: 1 << 60,
+            limits: LIMITS,
             args: arguments(),
+        }))
+    };
+    let queue_called = |did| {
+        Event::QueueCalled(Box::new(QueueCalled {
+            at: AT,
+            key: KEY,
+            session: SESSION,
+            queue: name("thumbs"),
+            seq: 9,
+            answered: 8,
+            did,
         }))
     };
     let object = || name("seen");
@@ -301,6 +330,7 @@ fn objects() -> Vec<Event> {
             object: object(),
             typeid: name("set/1"),
             durability: Durability::Strict,
+            limits: LIMITS,
             args: Bytes::from_static(&[8, 0]),
         },
         called(Stage::Made, By::Session),
@@ -309,6 +339,20 @@ fn objects() -> Vec<Event> {
         Event::Freed { object: object(), session: SESSION, by: By::Lease(LeaseId(500)) },
         Event::Passed { at: AT, object: object() },
         Event::ObjectRemoved { object: object() },
+        Event::Held { jobs: JOBS, prerequisites: prerequisites() },
+        Event::Met { at: AT, jobs: JOBS, prerequisite: 1 },
+        queue_called(Did::Took { job: JOBS.first, item: Packed::from(true) }),
+        queue_called(Did::Done),
+        queue_called(Did::ShutDown),
+    ]
+}
+
+fn prerequisites() -> Vec<Prerequisite> {
+    let (need, on_failure) = (Need::Any, OnFailure::Run);
+    vec![
+        Prerequisite::Jobs { jobs: vec![JOBS], need, on_failure },
+        Prerequisite::Counter { object: name("done"), at_least: -3 },
+        Prerequisite::List { list: name("all"), at_least: 300 },
     ]
 }
 
@@ -351,15 +395,20 @@ fn every_variant_of_an_event_is_pinned() {
         samples().iter().filter_map(bytes).collect()
     };
     let events = numbers(&|event| Some(postcard::to_stdvec(event).unwrap()[0]));
-    assert_eq!(events, (0..=20).collect(), "events");
+    assert_eq!(events, (0..=23).collect(), "events");
     let stated = numbers(&|event| match event {
         Event::Stated(stated) => Some(postcard::to_stdvec(stated).unwrap()[0]),
         _ => None,
     });
-    assert_eq!(stated, (0..=11).collect(), "parts of a restatement");
+    assert_eq!(stated, (0..=13).collect(), "parts of a restatement");
+    let done = numbers(&|event| match event {
+        Event::QueueCalled(called) => Some(postcard::to_stdvec(&called.did).unwrap()[0]),
+        _ => None,
+    });
+    assert_eq!(done, (0..=2).collect(), "what calls do with queues");
     let verdicts = numbers(&|event| match event {
         Event::Ended { verdict, .. } => Some(postcard::to_stdvec(verdict).unwrap()[0]),
         _ => None,
     });
-    assert_eq!(verdicts, (0..=4).collect(), "verdicts");
+    assert_eq!(verdicts, (0..=5).collect(), "verdicts");
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the machine is pure, its tests read files")]
 
 mod custom;
+mod custom_by_macro;
 mod golden;
 mod journal;
 mod objects;

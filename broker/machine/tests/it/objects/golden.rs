@@ -39,6 +39,13 @@ fn sample(typeid: &str) -> (Vec<Value>, Vec<(&'static str, Vec<Value>)>) {
         "event/1" => (vec![], vec![("set", vec![])]),
         "list/1" => (vec![], vec![("extend", vec![Value::List(vec![1.into(), text("x")])])]),
         "namespace/1" => (vec![], vec![("set", vec![text("x"), true.into()])]),
+        "queue/1" => {
+            let puts = [("put", vec![1.into()]), ("put", vec![text("b")])];
+            (
+                vec![3.into()],
+                puts.into_iter().chain([("get", vec![]), ("shutdown", vec![])]).collect(),
+            )
+        }
         "set/1" => {
             let items = Value::List(vec![1.into(), text("b"), Value::None]);
             (vec![], vec![("update", vec![items]), ("remove", vec![1.into()])])
@@ -73,7 +80,15 @@ fn stated(typeid: &str) -> Vec<Stated> {
         _ => None,
     });
     let is_of_it = |stated: &Stated| {
-        matches!(stated, Stated::Object { .. } | Stated::Part { .. } | Stated::Values { .. })
+        matches!(
+            stated,
+            Stated::Object { .. }
+                | Stated::Part { .. }
+                | Stated::Values { .. }
+                | Stated::Queue { .. }
+                | Stated::Fifo { .. }
+                | Stated::Jobs(_)
+        )
     };
     stated.filter(is_of_it).collect()
 }

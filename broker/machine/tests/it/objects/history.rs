@@ -119,8 +119,10 @@ impl<'a> History<'a> {
     }
 
     fn add_object(&mut self, typeid: &'static str, copy: u32) {
-        let has_model = builtin(typeid).unwrap().method("acquire").is_none()
-            && !matches!(typeid, "event/1" | "barrier/1");
+        // The callers of a queue wait only where everything is tried.
+        let waits = matches!(typeid, "event/1" | "barrier/1")
+            || typeid == "queue/1" && self.plan.everything;
+        let has_model = builtin(typeid).unwrap().method("acquire").is_none() && !waits;
         if !has_model && !self.plan.everything {
             return;
         }
@@ -171,8 +173,10 @@ impl<'a> History<'a> {
         let methods = builtin(self.objects[object].typeid).unwrap().methods;
         let method = self.rng.pick(methods);
         let takes_turn = method.takes != Takes::Nothing;
-        let waits = method.takes == Takes::Time && self.rng.percent(60);
-        let count = if waits || self.rng.percent(70) { 1 } else { self.rng.size(2..=3) };
+        let has_model = self.objects[object].model.is_some();
+        let waits = method.takes == Takes::Time && self.rng.percent(60) && !has_model;
+        let is_single = waits || self.objects[object].typeid == "queue/1";
+        let count = if is_single || self.rng.percent(70) { 1 } else { self.rng.size(2..=3) };
         let calls: Vec<Vec<Value>> = (0..count)
             .map(|_| frames::arguments(self.rng, method, &self.objects[object]))
             .collect();
@@ -280,6 +284,8 @@ impl<'a> History<'a> {
             let Some(seq) = seq_of(&request) else { continue };
             let is_it = |event: &&Event| match event {
                 Event::Called(called) => (called.session, called.seq) == (session, Some(seq)),
+                Event::QueueCalled(called) => (called.session, called.seq) == (session, seq),
+                Event::Submitted { jobs, .. } => jobs.first == JobId { session, seq },
                 _ => false,
             };
             if self.desk.journal.iter().rev().take(64).any(|event| is_it(&event)) {

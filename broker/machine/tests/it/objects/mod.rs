@@ -11,6 +11,7 @@ mod model;
 mod replay;
 mod sync;
 mod values;
+mod watching;
 
 use ganger_chance::Rng;
 

@@ -5,6 +5,7 @@
 //!   open w1 [key=2] [held=lease#1x3,lease#7] [as=]  disconnect w1     close w1     heartbeat w1
 //!   submit c1 mail 0 [x3] [prio= delay= ttl= deadline= limit= retries= crashes= backoff=1s..5s
 //!                          results=none|LIST size=BYTES handler=] [wait] [notify] [payload …]
+//!                          [after=c1-0x3,c1-9] [any-of=…] [or-failed] [counter=NAME:5] [list=NAME:5]
 //!   subscribe w1 mail credit=2 [sub=1]   credit w1 add=2 [sub=1]   unsubscribe w1 [sub=1]
 //!   settle w1 lease#1[x3] ack out … | nack kind [after=5s] | dead kind | release [delay=5s] | crash kind
 //!          [& lease#2 ack out …]
@@ -30,6 +31,7 @@ use ganger_machine::config::{Available, Creation};
 use ganger_machine::{Command, Config, Load, Machine, Output, Replay};
 use ganger_shared::admin::{AdminVerb, DeadWhich, Pause, QueueSettings};
 use ganger_shared::key::KeyId;
+use ganger_shared::prerequisite::{Need, OnFailure, Prerequisite};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
     Backoff, Block, Durability, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, Name,
@@ -40,7 +42,7 @@ use super::objects;
 use super::show::{self, Names};
 use crate::journal::Journal;
 
-const START: Time = Time::from_millis(1_000_000);
+pub(super) const START: Time = Time::from_millis(1_000_000);
 
 /// The session in whose name operators' commands are sent.
 const OPERATOR: &str = "op";
@@ -463,6 +465,7 @@ impl World {
                 start: words.number("a start")?,
                 count: words.option("count", 10)?,
             },
+            "watch" => self.watch(session, subscription, &mut words)?,
             "follow" => Request::Follow {
                 request: self.next_request(session),
                 subscription,
@@ -503,6 +506,7 @@ impl World {
         let first_seq: u64 = words.number("a number")?;
         let when_full = if words.flag("wait") { WhenFull::Wait } else { WhenFull::Refuse };
         let notify = if words.flag("notify") { Notify::Finished } else { Notify::No };
+        let prerequisites = self.prerequisites(words)?;
         let mut options = JobOptions::new(name(words.named.remove("handler").unwrap_or("work"))?);
         let level = words.option("prio", options.priority.level())?;
         options.priority = Priority::new(level).ok_or("priorities are 0 to 9")?;
@@ -532,15 +536,47 @@ impl World {
             let payload = |seq| size.map_or_else(|| format!("p{seq}"), |size| "x".repeat(size));
             payloads = (first_seq..first_seq.saturating_add(count)).map(payload).collect();
         }
-        Ok(Request::Submit {
-            request: self.next_request(session),
+        let (request, payloads) = (self.next_request(session), payloads.iter().collect::<Block>());
+        if prerequisites.is_empty() {
+            let submit =
+                Request::Submit { request, queue, first_seq, options, payloads, when_full, notify };
+            return Ok(submit);
+        }
+        Ok(Request::SubmitWhen {
+            request,
             queue,
             first_seq,
             options,
-            payloads: payloads.iter().collect::<Block>(),
+            payloads,
             when_full,
             notify,
+            prerequisites,
         })
+    }
+
+    /// `after=c1-0x3,c2-5 any-of=… [or-failed] counter=NAME:5 list=NAME:5`
+    fn prerequisites(&mut self, words: &mut Words<'_>) -> Result<Vec<Prerequisite>, Problem> {
+        let mut found = Vec::new();
+        let on_failure = if words.flag("or-failed") { OnFailure::Run } else { OnFailure::Fail };
+        for (word, need) in [("after", Need::All), ("any-of", Need::Any)] {
+            let Some(jobs) = words.named.remove(word) else { continue };
+            let jobs = jobs.split(',').map(|jobs| self.jobs(jobs)).collect::<Result<_, _>>()?;
+            found.push(Prerequisite::Jobs { jobs, need, on_failure });
+        }
+        let reached = |text: &str| -> Result<(Name, i64), Problem> {
+            let (what, at_least) = text.rsplit_once(':').ok_or("NAME:5")?;
+            Ok((name(what)?, at_least.parse().map_err(|_| format!("number {at_least:?}"))?))
+        };
+        if let Some(text) = words.named.remove("counter") {
+            let (object, at_least) = reached(text)?;
+            found.push(Prerequisite::Counter { object, at_least });
+        }
+        if let Some(text) = words.named.remove("list") {
+            let (list, at_least) = reached(text)?;
+            let at_least = u64::try_from(at_least).map_err(|_| "a length below 0")?;
+            found.push(Prerequisite::List { list, at_least });
+        }
+        Ok(found)
     }
 
     fn admin_verb(

@@ -4,6 +4,7 @@
 //!   use c1 NAME|_ TYPEID [durability=] [VALUE …]
 //!   call c1 NAME METHOD [seq=] [answered=] [type=] [by=2|lease#1] [wait=5s] [VALUE …] [; VALUE …]
 //!   finish w1 lease#1 OUTPUT [; NAME[:TYPEID] METHOD VALUE … | ; submit QUEUE NUMBER PAYLOAD …]
+//!   watch c1 NAME [from=5] [made=0s] [window=10] [sub=7]
 //!   objects    object NAME    remove NAME
 //! ```
 //!
@@ -14,10 +15,11 @@
 use bytes::Bytes;
 use ganger_shared::admin::{AdminVerb, HolderInfo, ObjectDetails, ObjectInfo, WaiterInfo};
 use ganger_shared::{
-    Block, By, CallError, Effect, JobOptions, Name, Packed, Request, SessionId, Value,
+    Block, By, CallError, Change, Effect, JobOptions, Name, Packed, Request, SessionId,
+    SubscriptionId, Value, What,
 };
 
-use super::commands::{Problem, Words, World, durability, name};
+use super::commands::{Problem, START, Words, World, durability, name};
 use super::show::Names;
 
 /// Numbers of calls in a story, apart from those of jobs.
@@ -52,6 +54,26 @@ impl World {
         let effects = parts.map(effect).collect::<Result<Vec<_>, _>>()?;
         let output = Bytes::copy_from_slice(output.as_bytes());
         Ok(Request::Finish { request: self.next_request(session), lease, output, effects })
+    }
+
+    pub(super) fn watch(
+        &mut self,
+        session: SessionId,
+        subscription: SubscriptionId,
+        words: &mut Words<'_>,
+    ) -> Result<Request, Problem> {
+        let from = words
+            .named
+            .remove("from")
+            .map(|text| text.parse().map_err(|_| format!("revision {text:?}")));
+        Ok(Request::Watch {
+            request: self.next_request(session),
+            subscription,
+            object: name(words.next("an object")?)?,
+            made: words.millis("made")?.map(|after| START.plus_millis(after)),
+            from: from.transpose()?,
+            window: words.option("window", 10)?,
+        })
     }
 
     pub(super) fn call(
@@ -146,6 +168,22 @@ impl Names {
             }
         });
         results.collect::<Vec<_>>().join("; ")
+    }
+
+    pub(super) fn changes(&self, changes: &[Change]) -> String {
+        let what = |what: &What| match what {
+            What::Number(number) => format!("number {number}"),
+            What::Value(value) => format!("value {}", self.value(&value.unpack())),
+            What::Key { key, value: None } => format!("{} is gone", self.value(&key.unpack())),
+            What::Key { key, value: Some(value) } => {
+                format!("{}: {}", self.value(&key.unpack()), self.value(&value.unpack()))
+            }
+            What::Cleared => "cleared".to_owned(),
+            What::Anew => "anew".to_owned(),
+        };
+        let changes =
+            changes.iter().map(|Change { revision, what: of }| format!("@{revision} {}", what(of)));
+        changes.collect::<Vec<_>>().join(", ")
     }
 
     fn value(&self, value: &Value) -> String {

@@ -131,6 +131,13 @@ impl Names {
             Response::Followed { subscription, start, items } => {
                 format!("followed {}: {}", subscription.0, self.items(*start, items))
             }
+            Response::Watching { request, made, revision } => {
+                let made = self.time(*made);
+                format!("#{} watching what was made {made} from {revision}", request.0)
+            }
+            Response::Changed { subscription, changes } => {
+                format!("changed {}: {}", subscription.0, self.changes(changes))
+            }
             Response::Cancelled { request, ended, told, unknown } => {
                 format!("#{} cancelled: {ended} ended, {told} told, {unknown} unknown", request.0)
             }
@@ -250,6 +257,10 @@ impl Names {
         let state = match &info.state {
             JobState::Ready => "ready".to_owned(),
             JobState::Delayed { until } => format!("delayed until {}", self.time(*until)),
+            JobState::Held { waits_for } => {
+                let waits_for: Vec<String> = waits_for.iter().map(ToString::to_string).collect();
+                format!("held: {}", waits_for.join("; "))
+            }
             JobState::Leased { lease, session, worker, since, expires, cancelling, progress } => {
                 let stop = if *cancelling { ", to be stopped" } else { "" };
                 let progress = progress
@@ -359,6 +370,9 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Freed { .. } => "Freed",
         Event::Passed { .. } => "Passed",
         Event::ObjectRemoved { .. } => "ObjectRemoved",
+        Event::Held { .. } => "Held",
+        Event::Met { .. } => "Met",
+        Event::QueueCalled(_) => "QueueCalled",
         Event::Stated(stated) => match stated {
             Stated::Begins { .. } => "Begins",
             Stated::Queue { .. } => "Queue",
@@ -372,6 +386,8 @@ pub(super) fn event(event: &Event) -> &'static str {
             Stated::Object { .. } => "Object",
             Stated::Part { .. } => "Part",
             Stated::Answered { .. } => "Answered",
+            Stated::Fifo { .. } => "Fifo",
+            Stated::Made { .. } => "Made",
         },
     }
 }

@@ -114,6 +114,7 @@ impl Broker {
         for event in &self.out.journal {
             self.record.apply(event);
         }
+        self.record.judge_whole();
         if !self.out.journal.is_empty() {
             self.disk.append(&self.out.journal);
         }
@@ -141,13 +142,14 @@ impl Broker {
     pub(super) fn flushed(&mut self, forget: bool) -> Leaving {
         self.disk.sync();
         self.durable = self.journal.len();
+        // Before anything else happens: what is answered from here on waits for the next flush.
+        let released: Vec<_> =
+            self.held.drain(..).map(|(_, connection, response)| (connection, response)).collect();
         let (mut leaving, mut expelled) = self.load();
         if let Some(restated) = self.restating.take_if(|_| forget) {
             self.disk.forget(restated.start);
             self.start = restated.start;
         }
-        let released: Vec<_> =
-            self.held.drain(..).map(|(_, connection, response)| (connection, response)).collect();
         let more = self.tell_room();
         leaving.splice(..0, released);
         leaving.extend(more.0);
@@ -241,6 +243,9 @@ impl Broker {
     /// A machine that replays the journal holds what this one holds: jobs in their order, lists
     /// and settings.
     pub(super) fn compare_with_replay(&mut self, config: Config, now: Time) {
+        if self.record.is_list_full_after_restart() {
+            return;
+        }
         let mut replayed = replayed(self.start, &self.journal[self.start..], config, now);
         let jobs: Vec<JobId> = self.record.jobs.keys().copied().collect();
         let expected = durable_state(&mut self.machine, now, &jobs);
@@ -274,9 +279,16 @@ pub(crate) fn compare_with_record(machine: &mut Machine, record: &Record, now: T
             }
         };
         let alike = match (&known.state, &state) {
-            (State::Waiting, JobState::Ready | JobState::Delayed { .. })
-            | (State::Dead, JobState::Dead { .. })
-            | (State::Cancelled, JobState::Cancelled) => true,
+            (State::Waiting, JobState::Ready | JobState::Delayed { .. }) => {
+                known.prerequisites.is_empty()
+            }
+            (State::Waiting, JobState::Held { waits_for }) => {
+                let waits_for = waits_for.iter().map(|pending| &pending.prerequisite);
+                !known.prerequisites.is_empty() && waits_for.eq(&known.prerequisites)
+            }
+            (State::Dead, JobState::Dead { .. })
+            | (State::Cancelled, JobState::Cancelled)
+            | (State::Taken, JobState::Acked { output_bytes: 0 }) => true,
             (State::Leased { lease, session }, JobState::Leased { lease: l, session: s, .. }) => {
                 lease == l && session == s
             }
@@ -367,6 +379,10 @@ fn durable_state(machine: &mut Machine, now: Time, jobs: &[JobId]) -> Vec<String
             // What a connection knows is gone with it.
             JobState::Leased { lease, session, cancelling, .. } => {
                 format!("leased {lease} {session} {cancelling}")
+            }
+            // How far it has come is counted anew.
+            JobState::Held { waits_for } => {
+                format!("held {:?}", waits_for.iter().map(|p| &p.prerequisite).collect::<Vec<_>>())
             }
             state => format!("{state:?}"),
         };

@@ -1,22 +1,25 @@
 //! A client that submits, works and collects as docs/protocol.md asks of it: it repeats what was
 //! not answered, names what it holds, and confirms what has arrived.
 //!
-//! Not what it makes of the answers: see [`heard`]; nor what it does with objects: [`shared`].
+//! Not what it makes of the answers: see [`heard`]; nor what it does with objects: [`shared`]; nor what
+//! happens together with the end of a job: [`effects`].
 
+mod effects;
 mod heard;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ganger_chance::Rng;
-use ganger_history::{Hash, Jobs, Order, Outcome as Told, Results, What};
+use ganger_history::{Hash, Jobs, Order, Outcome as Told, What};
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    Backoff, Block, Failure, JobId, JobOptions, JobRange, LeaseId, LeaseRange, Name, Outcome,
-    Priority, Request, RequestId, Response, ResultsTo, SessionId, Settlement, SubscriptionId, Time,
+    Block, Failure, JobId, JobRange, LeaseId, LeaseRange, Name, Outcome, Priority, Request,
+    RequestId, Response, SessionId, Settlement, SubscriptionId,
 };
 
 pub(super) use self::heard::Known;
+pub(super) use self::shared::LINE;
 use super::broker::Connection;
 use super::plan::Plan;
 
@@ -24,6 +27,8 @@ use super::plan::Plan;
 #[derive(Clone, Debug)]
 enum Will {
     Ack,
+    /// An ack with effects.
+    Finish,
     Nack,
     Dead,
     Release,
@@ -41,6 +46,8 @@ struct Work {
     will: Will,
     /// Its settlement is on its way.
     settling: bool,
+    /// It was to end with effects that cannot be had: it may end otherwise, but not as done.
+    refused: bool,
     connection: Connection,
     subscription: SubscriptionId,
 }
@@ -68,6 +75,8 @@ pub(super) struct Client {
     /// Refused submits, to be tried again under the same numbers.
     refused: Vec<Request>,
     awaited: BTreeSet<JobId>,
+    /// All that it ever asked for; others may wait for them.
+    submitted: Vec<JobRange>,
     works: BTreeMap<LeaseId, Work>,
     subscriptions: BTreeMap<SubscriptionId, (Name, u32)>,
     pops: BTreeMap<Name, Pops>,
@@ -102,6 +111,7 @@ impl Client {
             unanswered: BTreeMap::new(),
             refused: Vec::new(),
             awaited: BTreeSet::new(),
+            submitted: Vec::new(),
             works: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             pops: BTreeMap::new(),
@@ -177,9 +187,8 @@ impl Client {
         // A repeated submit that wants to be notified waits for its jobs itself.
         let mut covered = BTreeSet::new();
         for request in self.unanswered.values() {
-            if let Request::Submit { first_seq, payloads, notify: Notify::Finished, .. } = request {
-                let first = JobId { session: self.session, seq: *first_seq };
-                covered.extend(JobRange { first, count: payloads.count() }.iter());
+            if let Some((jobs, Notify::Finished)) = submits(self.session, request) {
+                covered.extend(jobs.iter());
             }
         }
         for job in self.awaited.clone() {
@@ -219,7 +228,7 @@ impl Client {
         if plan.work {
             frames.extend(self.subscribe(rng, plan));
         }
-        frames.extend(self.settle_done(now, rng, healed));
+        frames.extend(self.settle_done(now, rng, plan, healed));
         if !self.refused.is_empty() && rng.chance(300) {
             let again = self.refused.remove(0);
             frames.push(self.asked(|request| renumbered(again, request)));
@@ -296,33 +305,12 @@ impl Client {
     }
 
     fn submit(&mut self, now: u64, rng: &mut Rng, plan: &Plan) -> Request {
-        let mut options = JobOptions::new(Name::new("work").unwrap());
-        if rng.chance(500) {
-            options.priority = Priority::new(u8::try_from(rng.below(10)).unwrap()).unwrap();
-        }
-        options.retries = u32::try_from(rng.below(4)).unwrap();
-        options.crash_retries = u32::try_from(rng.below(4)).unwrap();
-        options.backoff = Backoff { base_ms: 100, cap_ms: 2_000 };
-        if rng.chance(200) {
-            options.delay_ms = rng.below(3_000);
-        }
-        if rng.chance(50) {
-            options.ttl_ms = Some(rng.below(3_000));
-        }
-        if rng.chance(50) {
-            options.deadline = Some(Time::from_millis(now + rng.below(5_000)));
-        }
-        options.results = match rng.below(4) {
-            0 => ResultsTo::Nowhere,
-            1 => ResultsTo::List(plan.lists[0].clone()),
-            _ => ResultsTo::QueueList,
-        };
-        let count = if rng.chance(600) { 1 } else { rng.between(2..=12) };
-        let first_seq = self.next_seq;
-        self.next_seq += count;
+        let options = effects::options(now, rng, plan);
+        let prerequisites =
+            if plan.holds && rng.chance(350) { self.prerequisites(rng, plan) } else { Vec::new() };
+        let (first_seq, payloads) =
+            self.payloads(if rng.chance(600) { 1 } else { rng.between(2..=12) });
         let session = self.session;
-        let payloads = (first_seq..self.next_seq).map(|seq| format!("{session}/{seq}"));
-        let payloads: Block = payloads.collect::<Vec<_>>().iter().collect();
         let notify = if rng.chance(500) { Notify::Finished } else { Notify::No };
         if notify == Notify::Finished {
             self.awaited.extend((first_seq..self.next_seq).map(|seq| JobId { session, seq }));
@@ -330,20 +318,21 @@ impl Client {
         let when_full = if rng.chance(500) { WhenFull::Wait } else { WhenFull::Refuse };
         let queue = rng.pick(&plan.queues).clone();
         let alike = options.priority == Priority::default() && options.delay_ms == 0;
-        self.notes.push(What::Submit {
-            queue: queue.clone(),
-            order: if alike && plan.keeps_order() { Order::Fifo } else { Order::Free },
-            jobs: jobs(JobRange {
-                first: JobId { session, seq: first_seq },
-                count: payloads.count(),
-            }),
-            payloads: payloads.slices().map(Hash::of).collect(),
-            results: match options.results {
-                ResultsTo::Nowhere => Results::Dropped,
-                ResultsTo::List(_) | ResultsTo::QueueList => Results::Kept,
-            },
-        });
-        self.asked(|request| Request::Submit {
+        let ordered = alike && prerequisites.is_empty() && plan.keeps_order();
+        let order = if ordered { Order::Fifo } else { Order::Free };
+        self.note_submit(&queue, order, first_seq, &options, &payloads);
+        if prerequisites.is_empty() {
+            return self.asked(|request| Request::Submit {
+                request,
+                queue,
+                first_seq,
+                options,
+                payloads,
+                when_full,
+                notify,
+            });
+        }
+        self.asked(|request| Request::SubmitWhen {
             request,
             queue,
             first_seq,
@@ -351,12 +340,13 @@ impl Client {
             payloads,
             when_full,
             notify,
+            prerequisites,
         })
     }
 
-    /// Settles what is done, as a batch.
-    fn settle_done(&mut self, now: u64, rng: &mut Rng, healed: bool) -> Option<Request> {
-        let mut settlements: Vec<Settlement> = Vec::new();
+    /// Settles what is done, as a batch, and what ends with effects one by one.
+    fn settle_done(&mut self, now: u64, rng: &mut Rng, plan: &Plan, healed: bool) -> Vec<Request> {
+        let (mut settlements, mut finishing) = (Vec::<Settlement>::new(), Vec::new());
         for (&lease, work) in &mut self.works {
             if work.settling || work.done_at > now {
                 continue;
@@ -364,8 +354,12 @@ impl Client {
             let failure = || Failure::new("oops", "it did not work");
             let outcome = match work.will {
                 Will::Hang if !healed => continue,
+                Will::Finish => {
+                    finishing.push(lease);
+                    continue;
+                }
                 Will::Ack | Will::Hang => {
-                    Outcome::Ack { outputs: [output(&work.payload, lease)].iter().collect() }
+                    Outcome::Ack { outputs: Block::one(output(&work.payload, PLAIN, lease)) }
                 }
                 Will::Nack => Outcome::Nack { failure: failure(), retry_after_ms: None },
                 Will::Dead => Outcome::Dead { failure: failure() },
@@ -373,8 +367,11 @@ impl Client {
                 Will::Crash => Outcome::Crash { failure: failure() },
             };
             work.settling = true;
-            self.settling.insert(lease, work.job);
-            self.notes.push(settle(work.job, lease, &outcome));
+            // The history knows its first end, and that this was refused.
+            if !work.refused {
+                self.settling.insert(lease, work.job);
+                self.notes.push(settle(work.job, lease, &outcome));
+            }
             match settlements.last_mut() {
                 Some(last) if joins(last, lease, &outcome) => {
                     if let (Outcome::Ack { outputs }, Outcome::Ack { outputs: more }) =
@@ -389,10 +386,12 @@ impl Client {
                 }
             }
         }
-        if settlements.is_empty() {
-            return None;
+        let mut frames = Vec::new();
+        if !settlements.is_empty() {
+            frames.push(self.asked(|request| Request::Settle { request, settlements }));
         }
-        Some(self.asked(|request| Request::Settle { request, settlements }))
+        frames.extend(finishing.into_iter().filter_map(|lease| self.finish(now, lease, rng, plan)));
+        frames
     }
 
     fn pop(&mut self, rng: &mut Rng, plan: &Plan) -> Vec<Request> {
@@ -451,9 +450,23 @@ fn settle(job: JobId, lease: LeaseId, outcome: &Outcome) -> What {
     What::Settle { jobs: Jobs::one(job), lease, outcome: told, results }
 }
 
+/// What a request submits, and whether its client wants to be told of the ends.
+fn submits(session: SessionId, request: &Request) -> Option<(JobRange, Notify)> {
+    let (Request::Submit { first_seq, payloads, notify, .. }
+    | Request::SubmitWhen { first_seq, payloads, notify, .. }) = request
+    else {
+        return None;
+    };
+    let first = JobId { session, seq: *first_seq };
+    Some((JobRange { first, count: payloads.count() }, *notify))
+}
+
+/// In outputs of ends without effects.
+const PLAIN: &str = " under ";
+
 /// What a handler makes of a payload.
-fn output(payload: &[u8], lease: LeaseId) -> Vec<u8> {
-    [payload, b" under ", lease.to_string().as_bytes()].concat()
+fn output(payload: &[u8], how: &str, lease: LeaseId) -> Vec<u8> {
+    [payload, how.as_bytes(), lease.to_string().as_bytes()].concat()
 }
 
 fn joins(last: &Settlement, lease: LeaseId, outcome: &Outcome) -> bool {
@@ -464,15 +477,12 @@ fn joins(last: &Settlement, lease: LeaseId, outcome: &Outcome) -> bool {
     last.leases.end() == lease.0 && alike
 }
 
-fn renumbered(request: Request, number: RequestId) -> Request {
-    match request {
-        Request::Submit { queue, first_seq, options, payloads, when_full, notify, .. } => {
-            let request = number;
-            Request::Submit { request, queue, first_seq, options, payloads, when_full, notify }
-        }
-        Request::Append { list, seq, items, .. } => {
-            Request::Append { request: number, list, seq, items }
-        }
-        other => other,
+fn renumbered(mut request: Request, number: RequestId) -> Request {
+    if let Request::Submit { request, .. }
+    | Request::SubmitWhen { request, .. }
+    | Request::Append { request, .. } = &mut request
+    {
+        *request = number;
     }
+    request
 }

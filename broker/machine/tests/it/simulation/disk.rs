@@ -26,21 +26,30 @@ pub(crate) struct Left {
     pub(crate) events: Vec<Event>,
 }
 
-/// A disk of events: it keeps a part of what was not durable, up to the middle of a record.
+/// A disk of events: it keeps some of the records that were not durable, the first of them. A record is there
+/// as a whole or not at all; of a restatement each event is one.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     events: Vec<Event>,
+    /// How many events there are up to each record that is not durable, that included.
+    ends: Vec<usize>,
     durable: usize,
     start: usize,
 }
 
 impl Disk for Memory {
     fn append(&mut self, events: &[Event]) {
+        let before = self.events.len();
         self.events.extend_from_slice(events);
+        if matches!(events.first(), Some(Event::Stated(_))) {
+            self.ends.extend(before + 1..self.events.len());
+        }
+        self.ends.push(self.events.len());
     }
 
     fn sync(&mut self) {
         self.durable = self.events.len();
+        self.ends.clear();
     }
 
     fn forget(&mut self, before: usize) {
@@ -48,15 +57,16 @@ impl Disk for Memory {
     }
 
     fn lose_power(&mut self, rng: &mut Rng) -> Left {
-        let volatile = (self.events.len() - self.durable) as u64;
+        let volatile = self.ends.len() as u64;
         // Mostly it loses nearly all, or nearly nothing.
         let kept = match rng.below(3) {
             0 => rng.below(volatile + 1),
             1 => volatile.min(rng.below(4)),
             _ => volatile - volatile.min(rng.below(4)),
         };
-        self.events.truncate(self.durable + usize::try_from(kept).unwrap());
-        self.durable = self.events.len();
+        let last = usize::try_from(kept).unwrap().checked_sub(1);
+        self.events.truncate(last.map_or(self.durable, |last| self.ends[last]));
+        self.sync();
         Left { first: self.start, events: self.events[self.start..].to_vec() }
     }
 }

@@ -30,6 +30,10 @@ pub(super) struct Plan {
     pub(super) operators: bool,
     pub(super) small_queues: bool,
     pub(super) small_lists: bool,
+    /// Jobs end with effects.
+    pub(super) effects: bool,
+    /// Jobs wait for others, a counter or a list.
+    pub(super) holds: bool,
     /// The disk gets full now and then.
     pub(super) fills: bool,
     pub(super) slow_disk_ms: u64,
@@ -62,6 +66,8 @@ impl Plan {
             operators: half(rng),
             small_queues: half(rng),
             small_lists: half(rng),
+            effects: half(rng),
+            holds: half(rng),
             fills: half(rng),
             slow_disk_ms: *rng.pick(&[1, 10, 300]),
             cache_bytes: *rng.pick(&[0, 40, u64::MAX]),

@@ -5,8 +5,19 @@
 use std::collections::BTreeMap;
 
 use ganger_machine::Event;
-use ganger_machine::event::{Fault, Verdict};
-use ganger_shared::{JobId, JobRange, LeaseId, Name, ResultsTo, SessionId};
+use ganger_machine::event::{Did, Fault, Verdict};
+use ganger_machine::invoke::Called;
+use ganger_shared::prerequisite::{Need, OnFailure, Prerequisite};
+use ganger_shared::{By, JobId, JobRange, LeaseId, Name, Packed, ResultsTo, SessionId, Value};
+
+/// Counts the jobs that have ended with effects.
+pub(crate) const COUNTER: &str = "done";
+
+/// A dict with an entry for some of these.
+pub(crate) const MARKS: &str = "marks";
+
+/// In the output of a job that ends with effects, and of no other.
+pub(crate) const WITH_EFFECTS: &str = " with effects under ";
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +33,8 @@ pub(crate) enum State {
         output: Vec<u8>,
     },
     Cancelled,
+    /// A call took it as an item.
+    Taken,
     /// A dead letter that was purged.
     Forgotten,
 }
@@ -38,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) crash_retries: u32,
     /// Whether it ever was a dead letter.
     pub(crate) died: bool,
+    /// What has yet to come before it may start.
+    pub(crate) prerequisites: Vec<Prerequisite>,
 }
 
 /// An item, and the job whose result it is.
@@ -63,6 +78,20 @@ pub(crate) struct Record {
     /// Who had which job under every lease there ever was.
     pub(crate) leases: BTreeMap<LeaseId, (JobId, SessionId)>,
     appends: BTreeMap<(SessionId, u64), u32>,
+    /// Jobs that have ended with effects, each of which has counted one.
+    pub(crate) counted: u64,
+    /// Those of them that have made a mark, in order.
+    pub(crate) marked: Vec<JobId>,
+    /// Effects whose job is to end in the same record.
+    ending: Option<Effects>,
+}
+
+/// What was done on behalf of a job that ends with it.
+#[derive(Clone, Debug)]
+struct Effects {
+    lease: LeaseId,
+    /// How often it has counted.
+    counted: u32,
 }
 
 impl Record {
@@ -71,23 +100,48 @@ impl Record {
         for event in events {
             record.apply(event);
         }
+        record.judge_whole();
         record
+    }
+
+    /// # Panics
+    /// If a record of the journal ends here that has the effects of a job's end, and not the end.
+    pub(crate) fn judge_whole(&self) {
+        assert!(self.ending.is_none(), "without its end: {:?}", self.ending);
     }
 
     /// # Panics
     /// If the event cannot follow on what is recorded.
     pub(crate) fn apply(&mut self, event: &Event) {
+        if let Some(effects) = &self.ending {
+            let belongs = matches!(
+                event,
+                Event::Called(_)
+                    | Event::SessionNamed { .. }
+                    | Event::Submitted { .. }
+                    | Event::Held { .. }
+                    | Event::Ended { .. }
+            );
+            assert!(belongs, "{event:?} is between {effects:?} and the end of the job");
+        }
         match event {
             Event::QueueSet { .. }
             | Event::QueuePaused { .. }
             | Event::SessionNamed { .. }
             | Event::Left { .. }
             | Event::ObjectMade { .. }
-            | Event::Called(_)
             | Event::Freed { .. }
             | Event::Passed { .. }
             | Event::ObjectRemoved { .. }
             | Event::Stated(_) => {}
+            Event::QueueCalled(called) => match called.did {
+                Did::Took { job, .. } => self.each(JobRange::one(job), |id, job| {
+                    assert_eq!(job.state, State::Waiting, "{id} was taken");
+                    job.state = State::Taken;
+                }),
+                Did::Done | Did::ShutDown => {}
+            },
+            Event::Called(called) => self.called(called),
             Event::ListMade { list, .. } | Event::ListSet { list, .. } => {
                 self.lists.entry(list.clone()).or_default();
             }
@@ -108,6 +162,7 @@ impl Record {
                         retries: options.retries,
                         crash_retries: options.crash_retries,
                         died: false,
+                        prerequisites: Vec::new(),
                     };
                     assert!(self.jobs.insert(job, new).is_none(), "{job} was accepted twice");
                 }
@@ -124,6 +179,7 @@ impl Record {
                     self.leases.insert(lease, (job, *session));
                     let found = self.job(job);
                     assert_eq!(found.state, State::Waiting, "{job} was leased");
+                    assert_eq!(found.prerequisites, [], "{job} starts before what it waits for");
                     found.state = State::Leased { lease, session: *session };
                     found.attempts += 1;
                 }
@@ -136,11 +192,16 @@ impl Record {
                 assert_eq!(job.state, State::Dead, "{id} is redriven");
                 job.state = State::Waiting;
                 (job.attempts, job.failures, job.crashes) = (0, 0, 0);
+                job.prerequisites.clear();
             }),
             Event::Forgotten { jobs } => self.each(*jobs, |id, job| {
                 assert_eq!(job.state, State::Dead, "{id} is forgotten");
                 job.state = State::Forgotten;
             }),
+            Event::Held { jobs, prerequisites } => self.each(*jobs, |_, job| {
+                job.prerequisites.clone_from(prerequisites);
+            }),
+            Event::Met { jobs, prerequisite, .. } => self.met(*jobs, *prerequisite),
             Event::Appended { session, seq, list, items, .. } => {
                 let before = self.appends.insert((*session, *seq), items.count());
                 assert_eq!(before, None, "append {seq} of {session} twice");
@@ -159,7 +220,93 @@ impl Record {
         }
     }
 
+    fn called(&mut self, called: &Called) {
+        let By::Lease(lease) = called.by else {
+            assert!(self.ending.is_none(), "{called:?} goes between effects and their end");
+            return;
+        };
+        let (job, session) = self.leases[&lease];
+        assert_eq!(session, called.session, "{lease} is not its caller's");
+        let state = State::Leased { lease, session };
+        assert_eq!(self.jobs[&job].state, state, "{job} has effects under {lease}");
+        let effects = self.ending.get_or_insert(Effects { lease, counted: 0 });
+        assert_eq!(effects.lease, lease, "two ends in one record");
+        match called.method.as_str() {
+            "add" => effects.counted += 1,
+            "compare_and_set" => {
+                assert!(!self.marked.contains(&job), "{job} is marked twice");
+                self.marked.push(job);
+            }
+            "append" => {
+                for item in called.args.iter() {
+                    let Value::Bytes(bytes) = Packed::new(item).unwrap().unpack() else {
+                        panic!("{lease} appends what is not bytes")
+                    };
+                    self.append(&called.object, Item { job: None, bytes: bytes.to_vec() });
+                }
+            }
+            method => panic!("{method} is no effect of a job here"),
+        }
+    }
+
+    /// What was done with the end of a job is what its output promises.
+    fn judge_effects(&mut self, id: JobId, lease: LeaseId, output: &[u8]) {
+        let promised =
+            output.windows(WITH_EFFECTS.len()).any(|part| part == WITH_EFFECTS.as_bytes());
+        let done = self.ending.take().map(|effects| (effects.lease, effects.counted));
+        assert_eq!(done, promised.then_some((lease, 1)), "what {id} was to count under {lease}");
+        self.counted += u64::from(promised);
+    }
+
+    fn met(&mut self, jobs: JobRange, prerequisite: u32) {
+        let at = usize::try_from(prerequisite).unwrap();
+        for id in jobs.iter() {
+            let met = self.job(id).prerequisites.remove(at);
+            let Prerequisite::Jobs { jobs, need, on_failure } = met else { continue };
+            let counts = |id: JobId| match (&self.jobs[&id].state, on_failure) {
+                (State::Acked { .. } | State::Taken, _) => true,
+                (_, OnFailure::Fail) => false,
+                // It may have ended before an operator sent it back.
+                (State::Waiting | State::Leased { .. }, _) => self.jobs[&id].died,
+                (State::Dead | State::Cancelled | State::Forgotten, OnFailure::Run) => true,
+            };
+            let mut all = all_of(&jobs);
+            let is_met = match need {
+                Need::All => all.all(counts),
+                Need::Any => all.any(counts),
+            };
+            assert!(
+                is_met,
+                "{id} may start although not what it waits for has ended: {need:?} {on_failure:?} of {:?}",
+                all_of(&jobs).map(|id| (id, &self.jobs[&id].state)).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    /// Whether all that has to come for a job can come.
+    fn can_start(&self, id: JobId) -> bool {
+        self.jobs[&id].prerequisites.iter().all(|prerequisite| match prerequisite {
+            Prerequisite::Counter { .. }
+            | Prerequisite::List { .. }
+            | Prerequisite::Jobs { on_failure: OnFailure::Run, .. } => true,
+            Prerequisite::Jobs { jobs, need, on_failure: OnFailure::Fail } => {
+                let has_failed = |id: JobId| {
+                    let Job { state, died, .. } = &self.jobs[&id];
+                    *died || *state == State::Cancelled
+                };
+                let mut all = all_of(jobs);
+                match need {
+                    Need::All => !all.any(has_failed),
+                    Need::Any => !all.all(has_failed),
+                }
+            }
+        })
+    }
+
     fn ended(&mut self, jobs: JobRange, verdict: &Verdict) {
+        if !matches!(verdict, Verdict::Acked { .. }) {
+            assert!(self.ending.is_none(), "{:?} ends otherwise: {verdict:?}", self.ending);
+        }
         for (id, at) in jobs.iter().zip(0..) {
             let job = self.job(id);
             let open = matches!(job.state, State::Waiting | State::Leased { .. });
@@ -175,7 +322,9 @@ impl Record {
                     };
                     let output = outputs.part(at, 1).slices().next().unwrap().to_vec();
                     job.state = State::Acked { lease, output: output.clone() };
-                    if let Some(list) = job.results.clone() {
+                    let results = job.results.clone();
+                    self.judge_effects(id, lease, &output);
+                    if let Some(list) = results {
                         self.append(&list, Item { job: Some(id), bytes: output });
                     }
                 }
@@ -195,6 +344,12 @@ impl Record {
                     if let Some((_, fault)) = failure {
                         count(job, fault);
                     }
+                    job.state = State::Dead;
+                    job.died = true;
+                }
+                Verdict::Unmet { .. } => {
+                    assert!(!self.can_start(id), "{id} is given up although all may come");
+                    let job = self.job(id);
                     job.state = State::Dead;
                     job.died = true;
                 }
@@ -219,10 +374,38 @@ impl Record {
         }
     }
 
+    /// Jobs that wait for a number that may never come, if only such and those that wait for these are left.
+    pub(crate) fn stuck(&self) -> Vec<JobId> {
+        if self.open().any(|(_, job)| job.prerequisites.is_empty()) {
+            return Vec::new();
+        }
+        let waits = |job: &Job| {
+            let mut all = job.prerequisites.iter();
+            all.any(|one| !matches!(one, Prerequisite::Jobs { .. }))
+        };
+        self.open().filter(|(_, job)| waits(job)).map(|(&id, _)| id).collect()
+    }
+
+    /// Whether a restart lets jobs go that wait for a list: popped items that nobody has confirmed come back.
+    pub(crate) fn is_list_full_after_restart(&self) -> bool {
+        let has_come = |one: &Prerequisite| match one {
+            Prerequisite::List { list, at_least } => {
+                let left = |list: &List| list.removed.iter().filter(|removed| !**removed).count();
+                self.lists.get(list).is_some_and(|list| left(list) as u64 >= *at_least)
+            }
+            Prerequisite::Counter { .. } | Prerequisite::Jobs { .. } => false,
+        };
+        self.open().any(|(_, job)| job.prerequisites.iter().any(has_come))
+    }
+
     /// Jobs that have not ended.
     pub(crate) fn open(&self) -> impl Iterator<Item = (&JobId, &Job)> {
         self.jobs
             .iter()
             .filter(|(_, job)| matches!(job.state, State::Waiting | State::Leased { .. }))
     }
+}
+
+fn all_of(jobs: &[JobRange]) -> impl Iterator<Item = JobId> {
+    jobs.iter().flat_map(JobRange::iter)
 }

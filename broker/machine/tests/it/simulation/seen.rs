@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ganger_machine::Event;
 use ganger_machine::event::{Fault, StopCause, Verdict};
-use ganger_shared::DeathReason;
+use ganger_shared::{By, DeathReason};
 
 /// What every run over many seeds must have met at least once.
-pub(crate) const SOMETIMES: [&str; 39] = [
+pub(crate) const SOMETIMES: [&str; 48] = [
     "resumed with leases held",
     "a late settle refused",
     "a repeated submit recognised",
@@ -47,6 +47,15 @@ pub(crate) const SOMETIMES: [&str; 39] = [
     "a repeated call answered from memory",
     "a lock granted",
     "a lock not granted in time",
+    "an item taken by a call",
+    "a put found no room",
+    "a job ended with effects",
+    "a late end with effects did nothing",
+    "an effect refused",
+    "an end with effects repeated",
+    "a job waited for others",
+    "a job waited for a counter or a list",
+    "a job given up for what it waited for",
 ];
 
 #[derive(Clone, Debug, Default)]
@@ -78,6 +87,12 @@ impl Seen {
             Event::Stopping { cause: StopCause::Deadline, .. } => {
                 self.hit("stopped by its deadline")
             }
+            Event::Called(called) if matches!(called.by, By::Lease(_)) => {
+                self.hit("a job ended with effects");
+            }
+            Event::Ended { verdict: Verdict::Unmet { .. }, .. } => {
+                self.hit("a job given up for what it waited for");
+            }
             Event::Redriven { .. } => self.hit("a dead letter redriven"),
             Event::Ended { verdict: Verdict::Dead { reason, .. }, .. } => match reason {
                 DeathReason::Handler => self.hit("given up by its handler"),
@@ -85,7 +100,7 @@ impl Seen {
                 DeathReason::CrashesUsedUp => self.hit("crashes used up"),
                 DeathReason::TimeToLive => self.hit("time to live over"),
                 DeathReason::Deadline => self.hit("deadline over"),
-                DeathReason::Policy => {}
+                DeathReason::Policy | DeathReason::Dependency => {}
             },
             Event::Ended { verdict: Verdict::Retried { fault: Fault::Worker, .. }, .. } => {
                 self.hit("a worker crashed");

@@ -12,13 +12,14 @@ use ganger_history::What;
 use ganger_machine::event::Verdict;
 use ganger_machine::{Command, Event};
 use ganger_shared::admin::{AdminVerb, DeadWhich};
-use ganger_shared::{JobId, Request, Response, SessionId, Time};
+use ganger_shared::{JobId, Name, Prerequisite, Request, Response, SessionId, Time};
 
 use super::broker::{Broker, Connection, KEY, Leaving, ask, compare_with_record};
-use super::client::{Client, Known};
+use super::client::{Client, Known, LINE};
 use super::disk::Disk;
 use super::history::{History, nanoseconds};
 use super::plan::Plan;
+use super::record::State;
 use super::seen::Seen;
 use faults::FULL_BYTES;
 
@@ -142,6 +143,9 @@ impl World {
                 self.note_dead_letters(&queue);
                 self.operate(AdminVerb::DeadPurge { which: DeadWhich::Queue(queue) });
             }
+            // Nobody takes items any more.
+            self.operate(AdminVerb::QueuePurge { queue: Name::new(LINE.0).unwrap() });
+            self.give_up_stuck();
         }
         self.confirm_everything();
         self.note_endings();
@@ -310,6 +314,7 @@ impl World {
         let repeats = self.is_repeat(&command);
         let opens = matches!(command, Command::Open { .. });
         let repeats_call = self.is_repeated_call(&command);
+        let repeats_end = self.is_repeated_end(&command);
         let leaving = self.broker.step(self.broker_now(), command);
         if self.serial.is_multiple_of(16) {
             self.broker.machine.check();
@@ -331,6 +336,10 @@ impl World {
             }
         }
         self.note_stopped_acks(&events);
+        self.note_met(&events);
+        if repeats_end && events.is_empty() {
+            self.seen.hit("an end with effects repeated");
+        }
         let mut answers = leaving.0.iter().map(|(_, response)| response);
         if repeats && answers.any(|response| matches!(response, Response::Accepted { .. })) {
             self.seen.hit("a repeated submit recognised");
@@ -385,7 +394,10 @@ impl World {
 
     fn is_repeat(&self, command: &Command) -> bool {
         let Command::Request { session, request } = command else { return false };
-        let Request::Submit { first_seq, .. } = request else { return false };
+        let (Request::Submit { first_seq, .. } | Request::SubmitWhen { first_seq, .. }) = request
+        else {
+            return false;
+        };
         let first = JobId { session: *session, seq: *first_seq };
         self.broker.record.jobs.contains_key(&first)
     }
@@ -397,8 +409,45 @@ impl World {
         let mut latest = self.broker.journal.iter().rev().take(500);
         latest.any(|event| match event {
             Event::Called(called) => (called.session, called.seq) == (*session, *seq),
+            Event::QueueCalled(called) => (called.session, Some(called.seq)) == (*session, *seq),
+            Event::Submitted { jobs, .. } => {
+                (jobs.first.session, Some(jobs.first.seq)) == (*session, *seq)
+            }
             _ => false,
         })
+    }
+
+    /// Whether the job has ended by this end with effects.
+    fn is_repeated_end(&self, command: &Command) -> bool {
+        let Command::Request { request: Request::Finish { lease, .. }, .. } = command else {
+            return false;
+        };
+        let record = &self.broker.record;
+        let job = record.leases.get(lease).and_then(|(job, _)| record.jobs.get(job));
+        let by_it = |state: &State| matches!(state, State::Acked { lease: by, .. } if by == lease);
+        job.is_some_and(|job| by_it(&job.state))
+    }
+
+    /// What has come was not there when the jobs were submitted.
+    fn note_met(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::Met { jobs, .. } = event else { continue };
+            let held = |event: &&Event| matches!(event, Event::Held { jobs: held, .. } if held.contains(jobs.first));
+            if events.iter().any(|event| held(&event)) {
+                continue;
+            }
+            let Some(Event::Held { prerequisites, .. }) =
+                self.broker.journal.iter().rev().find(held)
+            else {
+                continue;
+            };
+            let for_jobs = |one: &Prerequisite| matches!(one, Prerequisite::Jobs { .. });
+            if prerequisites.iter().all(for_jobs) {
+                self.seen.hit("a job waited for others");
+            } else if !prerequisites.iter().any(for_jobs) {
+                self.seen.hit("a job waited for a counter or a list");
+            }
+        }
     }
 
     fn note_stopped_acks(&mut self, events: &[Event]) {

@@ -16,6 +16,7 @@ pub(super) fn made_with(rng: &mut Rng, typeid: &str) -> Vec<Value> {
             vec![kind.into(), Value::List(vec![zero; length])]
         }
         "barrier/1" => vec![rng.between(1..=3).into()],
+        "queue/1" => [vec![], vec![rng.between(1..=4).into()]][rng.size(0..=1)].clone(),
         "semaphore/1" | "bounded_semaphore/1" => vec![rng.between(0..=2).into()],
         _ => Vec::new(),
     }
@@ -57,8 +58,8 @@ fn argument(rng: &mut Rng, name: &str, object: &Object) -> Value {
             2..=4 => Value::None,
             _ => rng.between(1..=6_000).into(),
         },
-        ("value" | "default", _) => value(rng),
-        ("descending", _) => Value::Bool(rng.percent(50)),
+        ("value" | "default" | "item", _) => value(rng),
+        ("descending" | "immediate", _) => Value::Bool(rng.percent(50)),
         ("token", _) => rng.below(3).into(),
         ("number" | "by", _) => int(rng),
         // Positions, counts and revisions.

@@ -4,6 +4,7 @@
 mod array;
 mod dict;
 mod list;
+mod queue;
 mod small;
 
 use ganger_shared::{CallError, Value};
@@ -19,6 +20,7 @@ pub(crate) enum Model {
     Dict(dict::Dict),
     List(List),
     Namespace(Vec<(String, Value)>),
+    Queue(queue::Queue),
     Set(Vec<Value>),
     Value { value: Value, revision: u64 },
 }
@@ -145,6 +147,7 @@ impl Model {
             "dict/1" => Self::Dict(dict::Dict::default()),
             "list/1" => Self::List(List::default()),
             "namespace/1" => Self::Namespace(Vec::new()),
+            "queue/1" => Self::Queue(queue::Queue::made(args)),
             "set/1" => Self::Set(Vec::new()),
             "value/1" => Self::Value { value: Value::None, revision: 0 },
             _ => panic!("no model of {typeid}"),
@@ -160,6 +163,7 @@ impl Model {
             Self::Dict(dict) => dict.call(method, args, now, limit),
             Self::List(list) => list.call(method, args, limit),
             Self::Namespace(pairs) => small::namespace(pairs, method, args, limit),
+            Self::Queue(queue) => queue.call(method, args),
             Self::Set(items) => small::set(items, method, args, limit),
             Self::Value { value, revision } => small::value(value, revision, method, args),
         }

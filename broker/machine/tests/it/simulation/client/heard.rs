@@ -10,7 +10,7 @@ use ganger_shared::{
     Response, SessionId, Settlement, SubscriptionId, Value,
 };
 
-use super::{Client, Will, Work, jobs as told};
+use super::{Client, Will, Work, jobs as told, submits};
 use crate::simulation::plan::Plan;
 use crate::simulation::seen::Seen;
 
@@ -73,9 +73,8 @@ impl Client {
                 return self.reopened(plan);
             }
             Response::Accepted { request, .. } => {
-                if let Some(Request::Submit { first_seq, payloads, .. }) = self.answered(request) {
-                    let first = JobId { session: self.session, seq: first_seq };
-                    let jobs = JobRange { first, count: payloads.count() };
+                let submit = self.answered(request);
+                if let Some((jobs, _)) = submit.and_then(|asked| submits(self.session, &asked)) {
                     known.accepted.extend(jobs.iter());
                     self.notes.push(What::Submitted { jobs: told(jobs), reply: Reply::Ok });
                 }
@@ -95,7 +94,9 @@ impl Client {
             }
             Response::Settled { request, lost } => self.settled(request, &lost, known, seen),
             Response::CancelRun { lease, .. } => {
-                if let Some(work) = self.works.get_mut(&lease) {
+                if let Some(work) = self.works.get_mut(&lease)
+                    && !work.refused
+                {
                     work.will = match rng.below(4) {
                         0 => Will::Ack,
                         1 => Will::Release,
@@ -162,6 +163,8 @@ impl Client {
             | Response::Unsubscribed { .. }
             | Response::NotSubscribed { .. }
             | Response::Using { .. }
+            | Response::Watching { .. }
+            | Response::Changed { .. }
             | Response::Admin { .. }
             | Response::Goodbye { .. } => {}
         }
@@ -176,14 +179,26 @@ impl Client {
         let Some(request) = self.answered(id) else {
             panic!("{} was rejected: {rejection}", id.0);
         };
+        if let Request::Finish { lease, effects, .. } = &request {
+            return self.finish_refused(*lease, effects, rejection, rng, seen);
+        }
+        let mut for_good = false;
         match (&request, rejection) {
-            (Request::Submit { .. }, Rejection::QueueFull { .. }) => {
+            // A job that it was to wait for was refused, or is forgotten.
+            (Request::SubmitWhen { .. }, Rejection::NotFound { .. }) => for_good = true,
+            (Request::Submit { .. } | Request::SubmitWhen { .. }, Rejection::QueueFull { .. }) => {
                 seen.hit("a full queue refused");
             }
-            (Request::Submit { .. }, Rejection::StorageFull { .. }) => {
+            (
+                Request::Submit { .. } | Request::SubmitWhen { .. },
+                Rejection::StorageFull { .. },
+            ) => {
                 seen.hit("a full storage refused a submit");
             }
-            (Request::Submit { .. }, Rejection::Paused { .. } | Rejection::TooMany { .. }) => {}
+            (
+                Request::Submit { .. } | Request::SubmitWhen { .. },
+                Rejection::Paused { .. } | Rejection::TooMany { .. },
+            ) => {}
             (Request::Append { .. }, Rejection::ListFull { .. }) => {
                 seen.hit("a full list refused an append");
             }
@@ -199,16 +214,14 @@ impl Client {
             }
             (request, rejection) => panic!("{request:?} was rejected: {rejection}"),
         }
-        match request {
-            Request::Submit { first_seq, payloads, .. } if rng.chance(125) => {
+        match submits(self.session, &request) {
+            Some((jobs, _)) if for_good || rng.chance(125) => {
                 seen.hit("a refused submit was given up");
-                let first = JobId { session: self.session, seq: first_seq };
-                let jobs = JobRange { first, count: payloads.count() };
                 self.awaited.retain(|&job| !jobs.contains(job));
                 self.notes.push(What::Submitted { jobs: told(jobs), reply: Reply::Fail });
             }
             // To be tried again: what comes of it is not known yet.
-            request => self.refused.push(request),
+            _ => self.refused.push(request),
         }
     }
 
@@ -231,11 +244,13 @@ impl Client {
                 13..=16 => Will::Release,
                 17..=18 => Will::Crash,
                 19..=22 if plan.hangs => Will::Hang,
+                _ if plan.effects && rng.chance(500) => Will::Finish,
                 _ => Will::Ack,
             };
             let (payload, done_at) = (payload.to_vec(), now + rng.below(400));
-            let settling = false;
-            let work = Work { job, payload, done_at, will, settling, connection, subscription };
+            let (settling, refused) = (false, false);
+            let work =
+                Work { job, payload, done_at, will, settling, refused, connection, subscription };
             self.works.insert(LeaseId(lease), work);
         }
         if let Some((_, credit)) = self.subscriptions.get(&subscription) {
@@ -247,7 +262,13 @@ impl Client {
     }
 
     fn settled(&mut self, id: RequestId, lost: &[LeaseRange], known: &mut Known, seen: &mut Seen) {
-        let Some(Request::Settle { settlements, .. }) = self.answered(id) else { return };
+        let settlements = match self.answered(id) {
+            Some(Request::Settle { settlements, .. }) => settlements,
+            Some(Request::Finish { lease, output, effects, .. }) => {
+                return self.finished_with(lease, &output, &effects, lost, known, seen);
+            }
+            _ => return,
+        };
         let is_lost = |lease: u64| lost.iter().any(|r| (r.first.0..r.end()).contains(&lease));
         for Settlement { leases, outcome } in settlements {
             for (lease, at) in (leases.first.0..leases.end()).zip(0..) {

@@ -1,4 +1,5 @@
-//! What a client does with shared objects: it counts, writes entries, and takes a lock now and then.
+//! What a client does with shared objects: it counts, writes entries, takes a lock now and then, and puts
+//! items into a queue that others get.
 //!
 //! Every number is used once and every answer is noted, so that in the end each call can be found in the
 //! journal once, and the objects have what the journal says and the clients were told.
@@ -6,19 +7,23 @@
 use std::collections::BTreeMap;
 
 use ganger_chance::Rng;
+use ganger_machine::event::{Did, Verdict};
 use ganger_machine::{Command, Event, Machine, Output};
 use ganger_shared::value::Integer;
 use ganger_shared::{
-    Block, By, CallError, Name, Packed, Request, RequestId, Response, SessionId, Time, Value,
+    Block, By, CallError, JobId, Name, Packed, Request, RequestId, Response, SessionId, Time, Value,
 };
 
 use super::{Client, Known};
 use crate::simulation::broker::KEY;
+use crate::simulation::record::{self, Record};
 use crate::simulation::seen::Seen;
 
 const COUNTER: (&str, &str) = ("tally", "counter/1");
 const DICT: (&str, &str) = ("board", "dict/1");
 const LOCK: (&str, &str) = ("gate", "lock/1");
+/// No worker takes jobs from it.
+pub(in crate::simulation) const LINE: (&str, &str) = ("line", "queue/1");
 
 fn arguments(values: &[Value]) -> Block {
     let mut bytes = Vec::new();
@@ -49,7 +54,10 @@ impl Client {
     pub(super) fn call(&mut self, rng: &mut Rng) -> Option<Request> {
         let seq = self.next_seq;
         let locking = |request: &Request| matches!(request, Request::Call { object, .. } if object.as_str() == LOCK.0);
-        let (object, method, args, wait) = match rng.below(4) {
+        let (object, method, args, wait) = match rng.below(10) {
+            4 | 7..=9 => (LINE, "put", vec![key(self.session, seq).into()], rng.below(600)),
+            5 => (LINE, "get", vec![], rng.below(600)),
+            6 => (LINE, "task_done", vec![], 0),
             0..=1 => (COUNTER, "add", vec![], 0),
             2 => (DICT, "set", vec![key(self.session, seq).into(), seq.into()], 0),
             _ if self.holds.is_none() && !self.unanswered.values().any(locking) => {
@@ -102,18 +110,26 @@ impl Client {
         if let Some((_, error)) = errors.first() {
             let expected = match method.as_str() {
                 // The list is small, or the session was away for longer than its grace.
-                "set" => matches!(error, CallError::Full { .. }),
+                "set" | "put" => matches!(error, CallError::Full { .. }),
+                "get" => *error == CallError::Empty,
+                "task_done" => matches!(error, CallError::Value(_)),
                 "release" => {
                     matches!(error, CallError::NotHeld(_) | CallError::StaleToken { .. })
                 }
                 _ => false,
             };
             assert!(expected, "{call:?}: {error}");
+            if method == "put" {
+                seen.hit("a put found no room");
+            }
             return;
         }
         let result = results.get(0);
         let value =
             if result.is_empty() { Value::None } else { Packed::new(result).unwrap().unpack() };
+        if method == "get" {
+            seen.hit("an item taken by a call");
+        }
         if method == "acquire" {
             seen.hit(if value.is_none() { "a lock not granted in time" } else { "a lock granted" });
             self.holds = value.as_int().and_then(Integer::as_u64);
@@ -142,13 +158,71 @@ fn read(machine: &mut Machine, object: (&str, &str), method: &str) -> Value {
     value.unwrap_or_else(|| panic!("{} of {}: {:?}", method, object.0, out.sends))
 }
 
+/// What the journal says of the queue.
+#[derive(Default)]
+struct Line {
+    was_used: bool,
+    /// In their order.
+    items: Vec<(JobId, Value)>,
+    /// And not done.
+    taken: u64,
+}
+
+impl Line {
+    /// The call that has changed it, and what it was to be told.
+    fn take(&mut self, event: &Event) -> Option<((SessionId, u64), Value)> {
+        match event {
+            Event::Submitted { queue, jobs, payloads, .. } if queue.as_str() == LINE.0 => {
+                self.was_used = true;
+                self.items.push((jobs.first, Packed::new(payloads.get(0)).unwrap().unpack()));
+                Some(((jobs.first.session, jobs.first.seq), Value::None))
+            }
+            Event::Ended { jobs, verdict: Verdict::Cancelled, .. } => {
+                self.items.retain(|(job, _)| !jobs.contains(*job));
+                None
+            }
+            Event::QueueCalled(called) => {
+                let result = match &called.did {
+                    Did::Took { job, item } => {
+                        let (first, put) = self.items.remove(0);
+                        assert_eq!((first, &put), (*job, &item.unpack()), "what came first");
+                        self.taken += 1;
+                        put
+                    }
+                    Did::Done => {
+                        self.taken -= 1;
+                        Value::None
+                    }
+                    Did::ShutDown => panic!("nobody shuts it down"),
+                };
+                Some(((called.session, called.seq), result))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Known {
     /// Each call took effect once, and whoever was answered was told what it came to.
-    pub(in crate::simulation) fn judge_calls(&self, journal: &[Event], machine: &mut Machine) {
+    /// The effects of ends are the record's; here the objects have to say the same.
+    pub(in crate::simulation) fn judge_calls(
+        &self,
+        journal: &[Event],
+        record: &Record,
+        machine: &mut Machine,
+    ) {
         let mut effects: BTreeMap<(SessionId, u64), Option<Value>> = BTreeMap::new();
         let (mut adds, mut entries) = (0_u64, Vec::new());
+        let mut line = Line::default();
         for event in journal {
+            if let Some((call, result)) = line.take(event) {
+                let before = effects.insert(call, Some(result));
+                assert!(before.is_none(), "{call:?} took effect twice");
+            }
             let Event::Called(called) = event else { continue };
+            if matches!(called.by, By::Lease(_)) {
+                continue;
+            }
             let seq = called.seq.expect("none of these calls is done by halves");
             let result = match called.method.as_str() {
                 "add" => {
@@ -169,11 +243,23 @@ impl Known {
             let effect = effects.get(call).unwrap_or_else(|| panic!("{call:?} took no effect"));
             assert!(effect.as_ref().is_none_or(|effect| effect == told), "{call:?}: {told:?}");
         }
+        assert!(line.items.is_empty(), "nobody took {:?}, or purged them", line.items);
+        if line.was_used {
+            assert_eq!(read(machine, LINE, "unfinished"), Value::from(line.taken), "the line");
+        }
         if adds > 0 {
             assert_eq!(read(machine, COUNTER, "get"), Value::from(adds), "the counter");
         }
         if !entries.is_empty() {
             assert_eq!(read(machine, DICT, "keys"), Value::List(entries), "the keys");
+        }
+        if record.counted > 0 {
+            let counter = (record::COUNTER, "counter/1");
+            assert_eq!(read(machine, counter, "get"), Value::from(record.counted), "ends");
+        }
+        if !record.marked.is_empty() {
+            let marks = record.marked.iter().map(|job| Value::from(job.to_string())).collect();
+            assert_eq!(read(machine, (record::MARKS, "dict/1"), "keys"), Value::List(marks));
         }
         let mut tokens: Vec<u64> = self
             .called

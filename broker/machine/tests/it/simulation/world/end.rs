@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use ganger_history::{Ending as Ended, Jobs, What};
 use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
-use ganger_shared::{Ending, Name};
+use ganger_shared::{Ending, JobRange, Name, Prerequisite};
 
+use crate::simulation::broker::Broker;
 use crate::simulation::record::{Item, List, State};
 
 use super::{Client, World, ask, compare_with_record};
@@ -54,6 +55,23 @@ impl World {
         }
     }
 
+    /// An operator cancels what waits for a number, once nothing is left that could bring it about.
+    pub(super) fn give_up_stuck(&mut self) {
+        let record = &self.broker.record;
+        let stuck = record.stuck();
+        for id in &stuck {
+            let has_come = |one: &Prerequisite| match one {
+                Prerequisite::Counter { at_least, .. } => at_least.unsigned_abs() <= record.counted,
+                Prerequisite::List { .. } | Prerequisite::Jobs { .. } => false,
+            };
+            let waits_for = &record.jobs[id].prerequisites;
+            assert!(!waits_for.iter().any(has_come), "{id} waits for what has come: {waits_for:?}");
+        }
+        for id in stuck {
+            self.cancel(JobRange::one(id));
+        }
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.broker.record.open().next().is_none()
             && self.clients.iter().all(Client::is_done)
@@ -95,7 +113,8 @@ impl World {
     /// What clients were told is what the journal says.
     pub(super) fn judge(&mut self) {
         self.broker.machine.check();
-        self.known.judge_calls(&self.broker.journal, &mut self.broker.machine);
+        let Broker { journal, record, machine, .. } = &mut self.broker;
+        self.known.judge_calls(journal, record, machine);
         let verdict = self.history.verdict();
         assert!(verdict.passed, "{}", verdict.complaint().unwrap_or_default());
         let now = self.broker_now();

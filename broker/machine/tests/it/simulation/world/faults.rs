@@ -3,7 +3,7 @@
 use ganger_history::What;
 use ganger_machine::Command;
 use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, Pause};
-use ganger_shared::{Request, RequestId, SessionId};
+use ganger_shared::{JobRange, Request, RequestId, SessionId};
 
 use super::{Client, Connection, Due, KEY, World, ask};
 
@@ -135,9 +135,16 @@ impl World {
         if let AdminVerb::DeadRetry { which: DeadWhich::Queue(queue) } = &verb {
             self.note(What::Redriven { queue: queue.clone() });
         }
+        self.ask_as_operator(Request::Admin { request: RequestId(0), verb });
+    }
+
+    pub(super) fn cancel(&mut self, jobs: JobRange) {
+        self.ask_as_operator(Request::Cancel { request: RequestId(0), jobs });
+    }
+
+    fn ask_as_operator(&mut self, request: Request) {
         let (key, held, name) = (KEY, Vec::new(), String::new());
         self.step(Command::Open { session: OPERATOR, key, held, name });
-        let request = Request::Admin { request: RequestId(0), verb };
         self.step(Command::Request { session: OPERATOR, request });
     }
 }
