@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::calls::{Answer, Audit};
 use crate::check::Ledger;
 use crate::payload::RESULT_LEN;
 use crate::peer::{self, Step};
@@ -39,6 +40,21 @@ pub(crate) trait Worker {
 pub(crate) trait Collector {
     /// See [`peer::Collector::collect`].
     fn collect(&mut self, ledger: &mut Ledger, patience: Duration) -> Result<u64>;
+}
+
+/// See [`peer::Caller`].
+pub(crate) trait Caller {
+    /// See [`peer::Caller::call`].
+    fn call(&mut self, id: u64) -> Result<()>;
+
+    /// See [`peer::Caller::send`].
+    fn send(&mut self) -> Result<()>;
+
+    /// See [`peer::Caller::answer`].
+    fn answer(&mut self) -> Result<Answer>;
+
+    /// See [`peer::Caller::read`].
+    fn read(&mut self, audit: &mut Audit) -> Result<()>;
 }
 
 /// A role whose steps block.
@@ -79,5 +95,23 @@ impl<T: Worker> peer::Worker for Blocking<T> {
 impl<T: Collector> peer::Collector for Blocking<T> {
     fn collect<'a>(&'a mut self, ledger: &'a mut Ledger, patience: Duration) -> Step<'a, u64> {
         Box::pin(ready(self.0.collect(ledger, patience)))
+    }
+}
+
+impl<T: Caller> peer::Caller for Blocking<T> {
+    fn call(&mut self, id: u64) -> Result<()> {
+        self.0.call(id)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        self.0.send()
+    }
+
+    fn answer(&mut self) -> Step<'_, Answer> {
+        Box::pin(ready(self.0.answer()))
+    }
+
+    fn read<'a>(&'a mut self, audit: &'a mut Audit) -> Step<'a, ()> {
+        Box::pin(ready(self.0.read(audit)))
     }
 }

@@ -62,7 +62,7 @@ impl Crew {
         self.members.sort_by_key(|member| match member.role {
             Role::Worker => 0,
             Role::Collector => 1,
-            Role::Producer | Role::Client => 2,
+            Role::Producer | Role::Client | Role::Caller { .. } | Role::Auditor { .. } => 2,
         });
         for member in &mut self.members {
             member.start()?;

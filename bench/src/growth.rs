@@ -1,5 +1,5 @@
 //! `ganger-bench growth`: what a job costs Ganger's broker, as there is more and more of something
-//! else: jobs that wait, connections, queues.
+//! else: jobs that wait, connections, queues; and what a call costs, as a list gets longer.
 //! Not a comparison with others, and not how fast jobs go when nothing else is there: `run` has both.
 //!
 //! ```text
@@ -8,6 +8,7 @@
 //! ```
 
 mod dimension;
+mod lists;
 mod plot;
 mod probe;
 mod report;
@@ -35,11 +36,12 @@ const EXAMPLES: &str = "\
 Examples:
   ganger-bench growth
   ganger-bench growth --dimension backlog,queues --max 100000 --runs 5
+  ganger-bench growth --dimension list-append,list-pop-first,list-get --runs 5
   ganger-bench growth --durability strict --jobs 2000 -o json
 
-The figure is the broker's CPU time per job, which waking up late does not change. Each job is
-submitted in a frame of its own, leased and settled, and checked to be so exactly once; the exit
-code is 1 if one was not. What is seen in the curves is in docs/growth.md.";
+The figure is the broker's CPU time per job or call, which waking up late does not change. Each job
+is submitted in a frame of its own, leased and settled, and checked to be so exactly once; of each
+call the answer is checked. The exit code is 1 if anything is not as it must be. What is seen in the curves is in docs/growth.md.";
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
@@ -54,7 +56,7 @@ pub(crate) struct Args {
     /// How often each step is measured; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Jobs that are measured at each step; fewer where payloads are large
+    /// Jobs or calls that are measured at each step; fewer where payloads are large
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     jobs: u64,
     /// What an acknowledged job survives

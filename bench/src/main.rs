@@ -5,6 +5,8 @@
 #![expect(clippy::print_stderr, reason = "progress and errors go to standard error")]
 
 mod blocking;
+mod caller;
+mod calls;
 mod check;
 mod crew;
 mod growth;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::calls::Call;
 use crate::level::Level;
 use crate::page::{Destination, Page, Shown};
 use crate::payload::RESULT_LEN;
@@ -42,6 +45,19 @@ use crate::report::Report;
 use crate::run::Plan;
 use crate::shapes::Shape;
 use crate::table::Look;
+
+/// Who has shared objects; ratios are to the first.
+const OBJECT_PEERS: [&str; 3] = ["ganger", "redis", "python-manager"];
+
+const OBJECTS_EXAMPLES: &str = "\
+Examples:
+  ganger-bench objects
+  ganger-bench objects --shape calls --call list-append,dict-set --runs 5
+  ganger-bench objects --shape calls-pipelined --durability none,relaxed,strict -o json
+
+All callers of a run call one object. Afterwards it is read back, and every item, entry or the sum
+is compared with what the calls must have left; the exit code is 1 if anything differs. What calls
+cost as a list gets longer is shown by ganger-bench growth --dimension list-append,list-pop-first.";
 
 /// Measures Ganger and other brokers under the same load, side by side
 #[derive(Debug, Parser)]
@@ -66,7 +82,13 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// How what a job costs Ganger's broker changes as there is more of something else
+    /// Calls of shared objects: Ganger, Redis and Python's manager
+    #[command(after_help = OBJECTS_EXAMPLES)]
+    Objects {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// How what a job or a call costs Ganger's broker changes as there is more of something else
     Growth {
         #[command(flatten)]
         args: growth::Args,
@@ -108,19 +130,22 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Which shapes of load [default: all]
+    /// Which shapes of load [default: all there are for the command]
     #[arg(long, value_delimiter = ',')]
     shape: Vec<Shape>,
-    /// The length of a job, such as 16, 1KiB or 64KiB
+    /// What is called, in shapes of calls [default: all]
+    #[arg(long, value_delimiter = ',')]
+    call: Vec<Call>,
+    /// The length of a job or value, such as 16, 1KiB or 64KiB
     #[arg(long, value_delimiter = ',', default_value = "16", value_parser = payload_len)]
     payload: Vec<usize>,
-    /// What an acknowledged job survives
+    /// What an acknowledged job or call survives
     #[arg(long, value_delimiter = ',', default_value = "none")]
     durability: Vec<Level>,
     /// How often each peer runs each shape; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Jobs per run [default: as the shape says]
+    /// Jobs or calls per run [default: as the shape says]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     jobs: Option<u64>,
     /// How long a run should take, where the shape leaves it open
@@ -158,6 +183,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Vs { peers, options } => {
             let peers = peers.iter().map(|name| peers::find(name)).collect::<Result<_>>()?;
             measure(peers, false, options)
+        }
+        Command::Objects { mut options } => {
+            if options.shape.is_empty() {
+                options.shape = Shape::of_calls();
+            }
+            let peers = OBJECT_PEERS.iter().map(|name| peers::find(name)).collect::<Result<_>>()?;
+            measure(peers, true, options)
         }
         Command::Load { args } => {
             let summary = load::carry_out(&args)?;
@@ -205,10 +237,12 @@ fn measure(
     options: Options,
 ) -> Result<ExitCode> {
     let shapes = if options.shape.is_empty() { Shape::all() } else { options.shape };
+    let calls = if options.call.is_empty() { Call::all() } else { options.call };
     let plan = Plan {
         peers,
         tolerates_missing,
         shapes,
+        calls,
         payloads: options.payload,
         levels: options.durability,
         runs: options.runs,

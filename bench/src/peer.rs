@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::calls::{Answer, Audit, Call};
 use crate::check::Ledger;
 use crate::payload::RESULT_LEN;
 use crate::shapes::{Shape, Style};
@@ -72,6 +73,10 @@ pub(crate) enum Role {
     Worker,
     /// Receives results.
     Collector,
+    /// Makes every call whose turn is its own, of so many callers.
+    Caller { call: Call, callers: u32 },
+    /// Reads what all calls have left, and checks it.
+    Auditor { call: Call },
 }
 
 /// A server program that was found.
@@ -102,8 +107,13 @@ pub(crate) trait Peer: Debug + Sync {
     /// It is not installed; the text says how to install it.
     fn locate(&self) -> Result<Program>;
 
-    /// Whether this shape makes sense here.
-    fn has_shape(&self, _shape: Shape) -> bool {
+    /// Whether this shape makes sense here. Where nothing is said, there are jobs and no objects.
+    fn has_shape(&self, shape: Shape) -> bool {
+        !shape.is_of_calls()
+    }
+
+    /// Whether a caller can have several calls in flight. Where it cannot, it has one.
+    fn has_pipelines(&self) -> bool {
         true
     }
 
@@ -182,6 +192,15 @@ pub(crate) trait Peer: Debug + Sync {
     ///
     /// The server is unreachable.
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>>;
+
+    /// Connects a caller of the object that `call` is about.
+    ///
+    /// # Errors
+    ///
+    /// The server is unreachable, or has no objects.
+    fn caller(&self, _task: &Task, call: Call) -> Result<Box<dyn Caller>> {
+        bail!("{} knows no {}", self.name(), call.name())
+    }
 }
 
 /// What a role does next.
@@ -242,6 +261,38 @@ pub(crate) trait Collector {
     ///
     /// The connection breaks.
     fn collect<'a>(&'a mut self, ledger: &'a mut Ledger, patience: Duration) -> Step<'a, u64>;
+}
+
+/// Calls one shared object. Whoever uses it keeps the window: it makes some calls, sends, and takes the
+/// oldest answers before it makes more.
+pub(crate) trait Caller {
+    /// Writes call number `id` to a buffer.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks.
+    fn call(&mut self, id: u64) -> Result<()>;
+
+    /// Sends the buffer.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks.
+    fn send(&mut self) -> Result<()>;
+
+    /// Waits for the answer of the oldest call that has none.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks or is silent for too long, or the call is refused.
+    fn answer(&mut self) -> Step<'_, Answer>;
+
+    /// Hands in everything that is in the object.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks or is silent for too long.
+    fn read<'a>(&'a mut self, audit: &'a mut Audit) -> Step<'a, ()>;
 }
 
 /// Finds `name` among the programs of the system.

@@ -7,6 +7,7 @@ mod jetstream;
 mod nats;
 mod python_manager;
 mod redis_list;
+mod redis_objects;
 mod redis_stream;
 pub(crate) mod relay;
 mod resp;
@@ -20,6 +21,7 @@ pub(crate) static ALL: &[&dyn Peer] = &[
     &ganger::Ganger { settings: "" },
     &redis_list::RedisList,
     &redis_stream::RedisStream,
+    &redis_objects::RedisObjects,
     &beanstalkd::Beanstalkd,
     &nats::Nats,
     &python_manager::PythonManager,

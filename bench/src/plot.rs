@@ -18,7 +18,7 @@ pub(crate) const COLUMNS: usize = 2;
 /// Lengths in pixels.
 const PANEL_WIDTH: i32 = 460;
 const MARGIN: i32 = 16;
-const TITLE_HEIGHT: i32 = 34;
+const TITLE_HEIGHT: i32 = 44;
 const ROW_HEIGHT: i32 = 24;
 const BAR_HEIGHT: i32 = 14;
 /// Where bars begin, and how long the longest is: names are before, figures after.
@@ -91,8 +91,10 @@ impl<'a> Panel<'a> {
     fn draw(&self, area: &Area<'_>, left: i32, top: i32) -> Result<()> {
         let unit = self.load.shape.unit();
         let better = if unit.higher_is_better() { "higher" } else { "lower" };
-        let title = format!("{} ({}, {better} is better)", title(self.load), unit.name());
-        area.draw(&Text::new(title, (left, top + 4), style(15, INK)))?;
+        area.draw(&Text::new(title(self.load), (left, top + 4), style(15, INK)))?;
+        // On a line of its own, since the longest title fills the panel.
+        let unit = format!("{}, {better} is better", unit.name());
+        area.draw(&Text::new(unit, (left, top + 22), style(12, PALE)))?;
         let mut y = top + TITLE_HEIGHT;
         for (at, series) in self.series.iter().enumerate() {
             let color = match (at, series.is_limit) {
@@ -116,7 +118,8 @@ impl<'a> Panel<'a> {
         area.draw(&Text::new(series.peer, (left, y), style(13, INK)))?;
         let start = left + BAR_START;
         let Some(figure) = series.figure else {
-            area.draw(&Text::new("failed", (start, y), style(13, PALE)))?;
+            let why = if series.unavailable.is_some() { "not offered" } else { "failed" };
+            area.draw(&Text::new(why, (start, y), style(13, PALE)))?;
             return Ok(());
         };
         let end = start + self.length(figure.median);
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn bar_has_name_and_figure() {
-        let load = Load { shape: Shape::Best, durability: Level::None, payload: 16 };
+        let load = Load { shape: Shape::Best, call: None, durability: Level::None, payload: 16 };
         let mut series = Series::new(load, peers::ALL[0], None);
         series.add(Ok(Run {
             jobs: 3,

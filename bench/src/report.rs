@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::calls::Call;
 use crate::check::Verdict;
 use crate::level::Level;
 use crate::peer::Peer;
@@ -62,25 +63,28 @@ pub(crate) struct Series {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Load {
     pub(crate) shape: Shape,
+    /// What is called, where it is calls.
+    pub(crate) call: Option<Call>,
     pub(crate) durability: Level,
-    /// The length of a job's payload.
+    /// The length of a job's or a call's payload.
     pub(crate) payload: usize,
 }
 
 /// One run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
+    /// Or calls.
     pub(crate) jobs: u64,
     pub(crate) seconds: f64,
     /// What the shape is about, in the unit of its series.
     pub(crate) figure: f64,
     pub(crate) latency_us: Option<Latency>,
-    /// CPU time per job, in microseconds.
+    /// CPU time per job or call, in microseconds.
     pub(crate) server_cpu_us: Option<f64>,
     pub(crate) roles_cpu_us: Option<f64>,
     /// The server's resident memory at the end, in bytes.
     pub(crate) server_rss: u64,
-    /// What became of the jobs, where results are received.
+    /// What became of the jobs, where results are received, or of what was called.
     pub(crate) results: Option<Verdict>,
 }
 
@@ -90,6 +94,14 @@ pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+}
+
+impl Load {
+    /// Its shape, and what is called.
+    pub(crate) fn name(self) -> String {
+        let shape = self.shape.name();
+        self.call.map_or_else(|| shape.to_owned(), |call| format!("{shape} {}", call.name()))
+    }
 }
 
 impl Series {
@@ -203,7 +215,7 @@ mod tests {
 
     #[test]
     fn run_with_a_loss_does_not_count_and_the_loss_does() {
-        let load = Load { shape: Shape::Best, durability: Level::None, payload: 16 };
+        let load = Load { shape: Shape::Best, call: None, durability: Level::None, payload: 16 };
         let mut series = Series::new(load, peers::ALL[0], None);
         for lost in [0, 2] {
             series.add(Ok(Run {

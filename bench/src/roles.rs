@@ -1,5 +1,5 @@
 //! What happens inside a role's process: connect, wait for the start, work, report.
-//! Not how a peer is driven: its `Client`, `Producer`, `Worker` and `Collector` do that.
+//! Not how a peer is driven: its `Client`, `Producer`, `Worker`, `Collector` and `Caller` do that.
 //!
 //! ```text
 //! benchmark                          role
@@ -23,7 +23,7 @@ use crate::payload::Template;
 use crate::peer::{Client, Collector, Producer, Role, Task};
 use crate::procfs::monotonic_ns;
 use crate::shapes::Style;
-use crate::{peers, server};
+use crate::{caller, peers, server};
 
 /// The line that says that a role is connected.
 pub(crate) const READY: &str = "ready";
@@ -46,9 +46,9 @@ pub(crate) struct Report {
     /// On the clock of `monotonic_ns`.
     pub(crate) started_ns: u64,
     pub(crate) finished_ns: u64,
-    /// Only from those who receive results.
+    /// Only from those who receive results, or read what calls have left.
     pub(crate) verdict: Option<Verdict>,
-    /// Only from clients.
+    /// Only from clients and callers.
     pub(crate) latency: Option<Latency>,
 }
 
@@ -93,6 +93,19 @@ pub(crate) fn play(task: &Task) -> Result<()> {
             let mut collector = peer.collector(task).with_context(what)?;
             await_start()?;
             let role = async { report(&run_collector(task, collector.as_mut()).await?) };
+            peer.drive(Box::pin(role)).with_context(what)
+        }
+        Role::Caller { call, callers } => {
+            let mut caller = peer.caller(task, call).with_context(what)?;
+            await_start()?;
+            let calls = caller::make_calls(task, caller.as_mut(), call, callers);
+            let role = async { report(&calls.await?) };
+            peer.drive(Box::pin(role)).with_context(what)
+        }
+        Role::Auditor { call } => {
+            let mut caller = peer.caller(task, call).with_context(what)?;
+            await_start()?;
+            let role = async { report(&caller::look_back(task, caller.as_mut(), call).await?) };
             peer.drive(Box::pin(role)).with_context(what)
         }
     }

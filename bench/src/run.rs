@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::calls::Call;
 use crate::crew::{Crew, Performance};
 use crate::janitor::Premises;
 use crate::level::Level;
@@ -13,7 +14,7 @@ use crate::peer::{Peer, Program, Role, Task};
 use crate::procfs::{self, CpuTimes};
 use crate::report::{Contestant, Load, Missing, Report, Run, Series};
 use crate::server::{Server, Start};
-use crate::shapes::{self, Amount, Shape, Style, Unit};
+use crate::shapes::{Amount, Shape, Style, Unit};
 
 /// The most payload bytes of one batch: larger ones only fill buffers.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -28,10 +29,12 @@ pub(crate) struct Plan {
     /// Whether a peer that is not installed is only noted.
     pub(crate) tolerates_missing: bool,
     pub(crate) shapes: Vec<Shape>,
+    /// What is called in shapes of calls.
+    pub(crate) calls: Vec<Call>,
     pub(crate) payloads: Vec<usize>,
     pub(crate) levels: Vec<Level>,
     pub(crate) runs: u32,
-    /// Jobs per run, instead of what the shape says.
+    /// Jobs or calls per run, instead of what the shape says.
     pub(crate) jobs: Option<u64>,
     /// How long a run should take, if the shape leaves it open.
     pub(crate) seconds: f64,
@@ -84,13 +87,26 @@ fn entrants(plan: &Plan) -> Result<(Vec<Entrant>, Vec<Missing>)> {
 fn loads(plan: &Plan) -> Vec<Load> {
     let mut loads = Vec::new();
     for &durability in &plan.levels {
-        for &payload in &plan.payloads {
+        for (at, &payload) in plan.payloads.iter().enumerate() {
             for &shape in &plan.shapes {
-                loads.push(Load { shape, durability, payload });
+                let calls = calls(plan, shape).into_iter();
+                // What has no payload is the same for all lengths of one.
+                let calls = calls.filter(|call| at == 0 || call.is_none_or(Call::has_payload));
+                loads.extend(calls.map(|call| Load { shape, call, durability, payload }));
             }
         }
     }
     loads
+}
+
+/// What is called in a shape; one that is about jobs has no call.
+fn calls(plan: &Plan, shape: Shape) -> Vec<Option<Call>> {
+    let callers = shape.cast().callers;
+    if callers == 0 {
+        return vec![None];
+    }
+    let suiting = plan.calls.iter().filter(|call| callers == 1 || call.suits_many());
+    suiting.copied().map(Some).collect()
 }
 
 /// One load on all peers that have its shape.
@@ -111,16 +127,16 @@ fn compare(
         .collect();
     for run in 1..=plan.runs {
         for (entrant, series, jobs) in &mut lanes {
-            let Load { shape, durability, payload } = load;
+            let Load { durability, payload, .. } = load;
             let name = entrant.peer.name();
             if let Some(why) = series.unavailable {
                 if run == 1 {
-                    let what = format!("{} {} {payload} B", shape.name(), durability.name());
+                    let what = format!("{} {} {payload} B", load.name(), durability.name());
                     progress(&format!("{what}: {name} {why}"));
                 }
                 continue;
             }
-            let what = format!("{} {} {payload} B, run {run}", shape.name(), durability.name());
+            let what = format!("{} {} {payload} B, run {run}", load.name(), durability.name());
             progress(&format!("{what}: {name}"));
             let stage = Stage { plan, premises, load, entrant };
             // A peer that cannot do it once is not asked again.
@@ -149,18 +165,19 @@ impl Stage<'_> {
         if let Some(jobs) = *known {
             return Ok(jobs);
         }
-        let jobs = match (self.load.shape.amount(), self.plan.jobs) {
+        let Load { shape, payload, .. } = self.load;
+        let jobs = match (shape.amount(), self.plan.jobs) {
             (Amount::None, _) => 0,
             (Amount::Paced(_) | Amount::Fixed(_), Some(jobs)) | (Amount::Fixed(jobs), None) => {
-                shapes::bounded(jobs, self.load.payload)
+                shape.bounded(jobs, payload)
             }
             (Amount::Paced(first), None) => {
-                let first = shapes::bounded(first, self.load.payload);
+                let first = shape.bounded(first, payload);
                 let run = self.run(first)?;
                 let rate = run.jobs as f64 / run.seconds.max(1e-6);
                 #[expect(clippy::cast_possible_truncation, reason = "bounded right after")]
                 let paced = (rate * self.plan.seconds) as u64;
-                shapes::bounded(paced.max(first), self.load.payload)
+                shape.bounded(paced.max(first), payload)
             }
         };
         *known = Some(jobs);
@@ -169,7 +186,7 @@ impl Stage<'_> {
 
     /// One run on a server of its own.
     fn run(&self, jobs: u64) -> Result<Run> {
-        let Load { shape, durability, .. } = self.load;
+        let Load { shape, call, durability, .. } = self.load;
         let Entrant { peer, program } = self.entrant;
         let start = match shape.amount() {
             Amount::None => Start::Bare,
@@ -183,12 +200,24 @@ impl Stage<'_> {
         if shape.has_backlog() {
             Crew::assemble(&[self.task(&server, Role::Producer, 0, jobs)])?.perform()?;
         }
+        if let Some((call, jobs)) = call.and_then(|call| call.preparation(jobs)) {
+            let task = self.task(&server, Role::Caller { call, callers: 1 }, 0, jobs);
+            Crew::assemble(&[Task { style: self.caller_style(Style::Batched), ..task }])?
+                .perform()?;
+        }
         let mut crew = Crew::assemble(&self.tasks(&server, jobs))?;
         let rss_before = procfs::resident_bytes(server.pid())?;
         let cpu_before = CpuTimes::of(server.pid())?;
         let performance = crew.perform()?;
         let cpu = CpuTimes::of(server.pid())?.since(&cpu_before);
         let rss = procfs::resident_bytes(server.pid())?;
+        let results = match call {
+            None => performance.verdict(),
+            Some(call) => {
+                let task = self.task(&server, Role::Auditor { call }, 0, jobs);
+                Crew::assemble(&[task])?.perform()?.verdict()
+            }
+        };
         let measured = jobs - self.warmup(jobs);
         let seconds = performance.elapsed().as_secs_f64();
         let per_job = |count: f64| count / jobs as f64;
@@ -197,7 +226,7 @@ impl Stage<'_> {
             seconds,
             figure: match shape.unit() {
                 Unit::MicrosecondsP50 => p50(&performance)?,
-                Unit::JobsPerSecond => measured as f64 / seconds,
+                Unit::JobsPerSecond | Unit::CallsPerSecond => measured as f64 / seconds,
                 Unit::BytesPerJob => per_job(rss.saturating_sub(rss_before) as f64),
                 Unit::Milliseconds => server.started_in().as_secs_f64() * 1e3,
             },
@@ -205,18 +234,20 @@ impl Stage<'_> {
             server_cpu_us: Some(per_job(cpu.as_secs_f64() * 1e6)),
             roles_cpu_us: Some(per_job(performance.cpu.as_secs_f64() * 1e6)),
             server_rss: rss,
-            results: performance.verdict(),
+            results,
         })
     }
 
     fn tasks(&self, server: &Server, jobs: u64) -> Vec<Task> {
         let cast = self.load.shape.cast();
-        let parts = [
+        let mut parts = vec![
             (Role::Client, cast.clients),
             (Role::Producer, cast.producers),
             (Role::Worker, cast.workers),
             (Role::Collector, cast.collectors),
         ];
+        let callers = cast.callers;
+        parts.extend(self.load.call.map(|call| (Role::Caller { call, callers }, callers)));
         let mut tasks = Vec::new();
         for (role, count) in parts {
             tasks.extend((0..count).map(|index| self.task(server, role, index, jobs)));
@@ -230,7 +261,10 @@ impl Stage<'_> {
             peer: self.entrant.peer.name().to_owned(),
             role,
             index,
-            style: shape.style(),
+            style: match role {
+                Role::Caller { .. } => self.caller_style(shape.style()),
+                _ => shape.style(),
+            },
             site: server.site().clone(),
             payload,
             jobs,
@@ -242,9 +276,14 @@ impl Stage<'_> {
         }
     }
 
+    /// How a caller goes about its calls, where `style` is wished for.
+    fn caller_style(&self, style: Style) -> Style {
+        if self.entrant.peer.has_pipelines() { style } else { Style::Plain }
+    }
+
     /// How many of the jobs are not measured.
     fn warmup(&self, jobs: u64) -> u64 {
-        if self.load.shape.cast().clients > 0 { WARMUP.min(jobs / 10) } else { 0 }
+        if self.load.shape.unit() == Unit::MicrosecondsP50 { WARMUP.min(jobs / 10) } else { 0 }
     }
 }
 

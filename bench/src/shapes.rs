@@ -29,6 +29,16 @@ pub(crate) enum Shape {
     MemorySingle,
     /// Milliseconds from the start of the server until its port answers
     Startup,
+    /// Calls of a shared object, one in flight
+    Calls,
+    /// Calls of a shared object, 256 in flight on one connection
+    CallsPipelined,
+    /// The same, where those that leave together do so in one request
+    CallsTogether,
+    /// 4 callers of one shared object, each with one call in flight
+    CallsOfMany,
+    /// 4 callers of one shared object, each with 256 calls in flight
+    CallsOfManyPipelined,
 }
 
 /// How a role drives its peer.
@@ -50,6 +60,7 @@ pub(crate) struct Cast {
     pub(crate) producers: u32,
     pub(crate) workers: u32,
     pub(crate) collectors: u32,
+    pub(crate) callers: u32,
 }
 
 /// How many jobs a run has.
@@ -70,6 +81,7 @@ pub(crate) enum Unit {
     /// Microseconds, the median of one run's round trips.
     MicrosecondsP50,
     JobsPerSecond,
+    CallsPerSecond,
     BytesPerJob,
     Milliseconds,
 }
@@ -80,10 +92,20 @@ const BYTES_MAX: u64 = 2 << 30;
 /// The most jobs of one run.
 const JOBS_MAX: u64 = 32_000_000;
 
+/// The most calls of one run, and the most payload bytes of them: a list may have to hold them all, and
+/// what Ganger lets one have unless configured otherwise is a million items and 1 GiB.
+const CALLS_MAX: u64 = 1_000_000;
+const CALL_BYTES_MAX: u64 = 512 << 20;
+
 impl Shape {
     /// Every shape, in the order of reports.
     pub(crate) fn all() -> Vec<Self> {
         Self::value_variants().to_vec()
+    }
+
+    /// Those about shared objects.
+    pub(crate) fn of_calls() -> Vec<Self> {
+        Self::all().into_iter().filter(|shape| shape.is_of_calls()).collect()
     }
 
     /// The name on the command line and in reports.
@@ -99,6 +121,11 @@ impl Shape {
             Self::Memory => "memory",
             Self::MemorySingle => "memory-single",
             Self::Startup => "startup",
+            Self::Calls => "calls",
+            Self::CallsPipelined => "calls-pipelined",
+            Self::CallsTogether => "calls-together",
+            Self::CallsOfMany => "calls-of-many",
+            Self::CallsOfManyPipelined => "calls-of-many-pipelined",
         }
     }
 
@@ -132,6 +159,27 @@ impl Shape {
                 "From the start of the process until it answers a request; beside it the resident \
                  memory of the idle server."
             }
+            Self::Calls => {
+                "One caller of one shared object, one call in flight: from call to answer, the \
+                 median."
+            }
+            Self::CallsPipelined => {
+                "The same, with up to 256 calls in flight on the one connection: Ganger's are 256 \
+                 futures that are awaited in turn, Redis' a pipeline that is filled up by halves. \
+                 Python's proxies know no pipeline and wait for each answer."
+            }
+            Self::CallsTogether => {
+                "The same, where the 128 calls that leave together do so in one request, and are still \
+                 calls of their own: Ganger's `call_many`. Redis has its pipeline."
+            }
+            Self::CallsOfMany => {
+                "4 callers of the same object, each with a connection of its own and one call in \
+                 flight."
+            }
+            Self::CallsOfManyPipelined => {
+                "The same, with up to 256 calls in flight on each connection, where there are \
+                 pipelines."
+            }
         }
     }
 
@@ -147,7 +195,16 @@ impl Shape {
             Self::Enqueue | Self::Memory | Self::MemorySingle => Cast { producers: 1, ..nobody },
             Self::Drain => Cast { workers: 2, collectors: 1, ..nobody },
             Self::Startup => nobody,
+            Self::Calls | Self::CallsPipelined | Self::CallsTogether => {
+                Cast { callers: 1, ..nobody }
+            }
+            Self::CallsOfMany | Self::CallsOfManyPipelined => Cast { callers: 4, ..nobody },
         }
+    }
+
+    /// Whether it is about calls of shared objects, and not about jobs.
+    pub(crate) fn is_of_calls(self) -> bool {
+        self.cast().callers > 0
     }
 
     /// Whether all jobs are queued before the clock starts.
@@ -158,20 +215,30 @@ impl Shape {
     /// How the roles drive the peer.
     pub(crate) fn style(self) -> Style {
         match self {
-            Self::LatencyPlain | Self::Unbatched => Style::Plain,
-            Self::Latency | Self::UnbatchedPipelined | Self::MemorySingle => Style::Pipelined,
-            Self::Best | Self::Enqueue | Self::Drain | Self::Memory | Self::Startup => {
-                Style::Batched
-            }
+            Self::LatencyPlain | Self::Unbatched | Self::Calls | Self::CallsOfMany => Style::Plain,
+            Self::Latency
+            | Self::UnbatchedPipelined
+            | Self::MemorySingle
+            | Self::CallsPipelined
+            | Self::CallsOfManyPipelined => Style::Pipelined,
+            Self::Best
+            | Self::Enqueue
+            | Self::Drain
+            | Self::Memory
+            | Self::Startup
+            | Self::CallsTogether => Style::Batched,
         }
     }
 
     /// How many jobs a run has.
     pub(crate) fn amount(self) -> Amount {
         match self {
-            Self::Latency | Self::LatencyPlain => Amount::Paced(500),
-            Self::Unbatched | Self::UnbatchedPipelined => Amount::Paced(2_000),
-            Self::Best => Amount::Paced(20_000),
+            Self::Latency | Self::LatencyPlain | Self::Calls => Amount::Paced(500),
+            Self::Unbatched | Self::UnbatchedPipelined | Self::CallsOfMany => Amount::Paced(2_000),
+            Self::Best
+            | Self::CallsPipelined
+            | Self::CallsTogether
+            | Self::CallsOfManyPipelined => Amount::Paced(20_000),
             Self::Enqueue | Self::Drain => Amount::Fixed(200_000),
             Self::Memory => Amount::Fixed(1_000_000),
             Self::MemorySingle => Amount::Fixed(100_000),
@@ -182,7 +249,7 @@ impl Shape {
     /// What the headline figure counts.
     pub(crate) fn unit(self) -> Unit {
         match self {
-            Self::Latency | Self::LatencyPlain => Unit::MicrosecondsP50,
+            Self::Latency | Self::LatencyPlain | Self::Calls => Unit::MicrosecondsP50,
             Self::Unbatched
             | Self::UnbatchedPipelined
             | Self::Best
@@ -190,7 +257,21 @@ impl Shape {
             | Self::Drain => Unit::JobsPerSecond,
             Self::Memory | Self::MemorySingle => Unit::BytesPerJob,
             Self::Startup => Unit::Milliseconds,
+            Self::CallsPipelined
+            | Self::CallsTogether
+            | Self::CallsOfMany
+            | Self::CallsOfManyPipelined => Unit::CallsPerSecond,
         }
+    }
+
+    /// `jobs` or calls, as far as their payloads of `payload` bytes fit in the bounds of one run.
+    pub(crate) fn bounded(self, jobs: u64, payload: usize) -> u64 {
+        let payload = u64::try_from(payload).unwrap_or(u64::MAX).max(1);
+        let (most, bytes_max) = match self.is_of_calls() {
+            true => (CALLS_MAX, CALL_BYTES_MAX),
+            false => (JOBS_MAX, BYTES_MAX),
+        };
+        jobs.min(bytes_max / payload).clamp(1, most)
     }
 }
 
@@ -200,6 +281,7 @@ impl Unit {
         match self {
             Self::MicrosecondsP50 => "µs p50",
             Self::JobsPerSecond => "jobs/s",
+            Self::CallsPerSecond => "calls/s",
             Self::BytesPerJob => "bytes/job",
             Self::Milliseconds => "ms",
         }
@@ -207,14 +289,8 @@ impl Unit {
 
     /// Whether a higher figure is the better one.
     pub(crate) fn higher_is_better(self) -> bool {
-        self == Self::JobsPerSecond
+        matches!(self, Self::JobsPerSecond | Self::CallsPerSecond)
     }
-}
-
-/// `jobs`, as far as their payloads of `payload` bytes fit in the bounds of one run.
-pub(crate) fn bounded(jobs: u64, payload: usize) -> u64 {
-    let payload = u64::try_from(payload).unwrap_or(u64::MAX).max(1);
-    jobs.min(BYTES_MAX / payload).clamp(1, JOBS_MAX)
 }
 
 #[cfg(test)]
@@ -231,8 +307,9 @@ mod tests {
 
     #[test]
     fn large_payloads_mean_fewer_jobs() {
-        assert_eq!(bounded(200_000, 16), 200_000);
-        assert_eq!(bounded(200_000, 64 << 10), 32_768);
-        assert_eq!(bounded(u64::MAX, 16), 32_000_000);
+        assert_eq!(Shape::Best.bounded(200_000, 16), 200_000);
+        assert_eq!(Shape::Best.bounded(200_000, 64 << 10), 32_768);
+        assert_eq!(Shape::Best.bounded(u64::MAX, 16), 32_000_000);
+        assert_eq!(Shape::Calls.bounded(u64::MAX, 16), 1_000_000);
     }
 }

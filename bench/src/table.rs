@@ -38,14 +38,14 @@ pub(crate) fn page(report: &Report, page: &Page) -> String {
          Written by the benchmark; edit `{notes_name}` instead, which it includes.\n\n\
          Measured on: {}.\n\n\
          ```\n{command}\n```\n\n\
-         One unit of work is a job's round trip, at least once: a producer enqueues it and is \
-         confirmed; a worker receives it, does nothing, publishes a result of 16 bytes and removes \
-         the job; a collector receives the result. Every result is checked. Each role is a process \
+         {}Each role is a process \
          of its own with one connection, and each run has a server of its own in an empty \
          directory. Peers take turns, run by run; a figure is the median of its runs. \
-         `vs {first}` is a figure divided by that of {first}: above 1 is better for jobs per second \
-         and worse for microseconds, bytes and milliseconds. Only figures of one table compare.\n\n",
-        machine(&report.machine)
+         `vs {first}` is a figure divided by that of {first}: above 1 is better for jobs and calls \
+         per second and worse for microseconds, bytes and milliseconds. Only figures of one table \
+         compare.\n\n",
+        machine(&report.machine),
+        units_of_work(report)
     );
     if let Some(plot) = plot {
         let _ = writeln!(text, "![The same figures as bars]({plot})\n");
@@ -66,6 +66,20 @@ pub(crate) fn page(report: &Report, page: &Page) -> String {
         let _ = writeln!(text, "\n## Notes\n\n{}", notes.trim_end());
     }
     text
+}
+
+/// What jobs and calls are, as far as they were measured.
+fn units_of_work(report: &Report) -> String {
+    let jobs = "One unit of work is a job's round trip, at least once: a producer enqueues it and is \
+                confirmed; a worker receives it, does nothing, publishes a result of 16 bytes and \
+                removes the job; a collector receives the result. Every result is checked. ";
+    let calls = "In the shapes of calls it is one call of a shared object: a list, a dict of a thousand \
+                 keys or a counter, the same for all callers. Answers are checked, and when all are \
+                 there, the object is read back: every item, entry or the sum is as the calls must \
+                 have left it. ";
+    let has = |of_calls| report.loads().iter().any(|load| load.call.is_some() == of_calls);
+    let parts = [(has(false), jobs), (has(true), calls)];
+    parts.into_iter().filter(|(is_there, _)| *is_there).map(|(_, part)| part).collect()
 }
 
 fn write_load(text: &mut String, report: &Report, load: Load, look: Look) {
@@ -101,13 +115,14 @@ pub(crate) fn machine(machine: &Machine) -> String {
 
 /// What a load is, in a line.
 pub(crate) fn title(load: Load) -> String {
-    let Load { shape, durability, payload } = load;
-    let durability = durability.name();
-    match shape.unit() {
-        Unit::Milliseconds => format!("{}, durability {durability}", shape.name()),
-        Unit::MicrosecondsP50 | Unit::JobsPerSecond | Unit::BytesPerJob => {
-            format!("{}, {} jobs, durability {durability}", shape.name(), size(payload))
+    let Load { shape, call, durability, payload } = load;
+    let (name, durability, payload) = (load.name(), durability.name(), size(payload));
+    match (call, shape.unit()) {
+        (Some(call), _) if call.has_payload() => {
+            format!("{name}, {payload} values, durability {durability}")
         }
+        (Some(_), _) | (None, Unit::Milliseconds) => format!("{name}, durability {durability}"),
+        (None, _) => format!("{name}, {payload} jobs, durability {durability}"),
     }
 }
 
@@ -122,7 +137,7 @@ pub(crate) fn heading(text: &mut String, look: Look, title: &str) {
 
 fn table(series: &[&Series], look: Look) -> Table {
     let Some(first) = series.first() else { return Table::new() };
-    let columns = columns(first.unit);
+    let columns = columns(first.load);
     let ratio = format!("vs {}", first.peer);
     let headers = columns.iter().map(|column| match column.name {
         RATIO => ratio.clone(),
@@ -163,7 +178,12 @@ struct Column {
     cell: fn(&Series) -> String,
 }
 
-fn columns(unit: Unit) -> Vec<Column> {
+fn columns(load: Load) -> Vec<Column> {
+    let unit = load.shape.unit();
+    let (server_cpu, roles_cpu) = match load.call {
+        None => ("server CPU µs/job", "roles CPU µs/job"),
+        Some(_) => ("server CPU µs/call", "callers CPU µs/call"),
+    };
     let figure = Column { name: unit.name(), cell: |series| median(series.figure) };
     let range = Column { name: "min – max", cell: |series| range(series.figure) };
     let ratio = Column { name: RATIO, cell: ratio };
@@ -175,14 +195,10 @@ fn columns(unit: Unit) -> Vec<Column> {
         name: "p99.9",
         cell: |series| median(series.spread(|run| Some(run.latency_us?.p999))),
     };
-    let server_cpu = Column {
-        name: "server CPU µs/job",
-        cell: |series| median(series.spread(|run| run.server_cpu_us)),
-    };
-    let roles_cpu = Column {
-        name: "roles CPU µs/job",
-        cell: |series| median(series.spread(|run| run.roles_cpu_us)),
-    };
+    let server_cpu =
+        Column { name: server_cpu, cell: |series| median(series.spread(|run| run.server_cpu_us)) };
+    let roles_cpu =
+        Column { name: roles_cpu, cell: |series| median(series.spread(|run| run.roles_cpu_us)) };
     let rss = Column {
         name: "RSS MiB",
         cell: |series| {
@@ -191,7 +207,9 @@ fn columns(unit: Unit) -> Vec<Column> {
     };
     match unit {
         Unit::MicrosecondsP50 => vec![figure, range, ratio, p99, p999, server_cpu, roles_cpu],
-        Unit::JobsPerSecond => vec![figure, range, ratio, server_cpu, roles_cpu, rss],
+        Unit::JobsPerSecond | Unit::CallsPerSecond => {
+            vec![figure, range, ratio, server_cpu, roles_cpu, rss]
+        }
         Unit::BytesPerJob | Unit::Milliseconds => vec![figure, range, ratio, rss],
     }
 }
@@ -224,7 +242,7 @@ mod tests {
     use crate::report::Run;
 
     fn series(peer: &str, durability: Level, figures: &[f64]) -> Series {
-        let load = Load { shape: Shape::Latency, durability, payload: 16 };
+        let load = Load { shape: Shape::Latency, call: None, durability, payload: 16 };
         let mut series = Series::new(load, peers::find(peer).unwrap(), None);
         for &figure in figures {
             series.add(Ok(Run {

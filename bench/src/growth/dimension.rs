@@ -4,6 +4,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::lists::Operation;
 use crate::payload::RESULT_LEN;
 use crate::report::size;
 
@@ -25,6 +26,16 @@ pub(crate) enum Dimension {
     Payload,
     /// Connections that take the jobs
     Workers,
+    /// Items of a list that is appended to
+    ListAppend,
+    /// Items of a list whose first one is popped
+    ListPopFirst,
+    /// Items of a list whose last one is popped
+    ListPopLast,
+    /// Items of a list whose middle one is read
+    ListGet,
+    /// Items of a list whose length is asked for
+    ListLen,
 }
 
 impl Dimension {
@@ -38,6 +49,11 @@ impl Dimension {
             Self::Leased => "leased",
             Self::Payload => "payload",
             Self::Workers => "workers",
+            Self::ListAppend => "list-append",
+            Self::ListPopFirst => "list-pop-first",
+            Self::ListPopLast => "list-pop-last",
+            Self::ListGet => "list-get",
+            Self::ListLen => "list-len",
         }
     }
 
@@ -59,6 +75,15 @@ impl Dimension {
             }
             Self::Payload => "So many bytes are in a job.",
             Self::Workers => "So many connections take the jobs, each with a credit of 64.",
+            Self::ListAppend => {
+                "So many items, whole numbers, are in a list, and one more is appended. Calls come in \
+                 bursts of 256, and each burst is undone before the next, at nobody's expense; below \
+                 2,560 items it goes to several lists, so that none of them grows by more than a tenth."
+            }
+            Self::ListPopFirst => "The same, where the first item is popped.",
+            Self::ListPopLast => "The same, where the last item is popped.",
+            Self::ListGet => "The same, where the item in the middle is read.",
+            Self::ListLen => "The same, where the length is asked for.",
         }
     }
 
@@ -68,8 +93,37 @@ impl Dimension {
             Self::Backlog | Self::Delayed | Self::Leased => Some("job"),
             Self::Connections => Some("connection"),
             Self::Queues => Some("queue"),
-            Self::Payload | Self::Workers => None,
+            Self::ListAppend => Some("item"),
+            Self::Payload
+            | Self::Workers
+            | Self::ListPopFirst
+            | Self::ListPopLast
+            | Self::ListGet
+            | Self::ListLen => None,
         }
+    }
+
+    /// What is called, where it is the length of a list that grows.
+    pub(super) fn operation(self) -> Option<Operation> {
+        match self {
+            Self::ListAppend => Some(Operation::Append),
+            Self::ListPopFirst => Some(Operation::PopFirst),
+            Self::ListPopLast => Some(Operation::PopLast),
+            Self::ListGet => Some(Operation::Get),
+            Self::ListLen => Some(Operation::Len),
+            Self::Backlog
+            | Self::Connections
+            | Self::Queues
+            | Self::Delayed
+            | Self::Leased
+            | Self::Payload
+            | Self::Workers => None,
+        }
+    }
+
+    /// What is counted at each step.
+    pub(crate) fn work(self) -> &'static str {
+        if self.operation().is_some() { "call" } else { "job" }
     }
 
     /// The steps of the sweep, in rising order: those up to `max`, or `max` itself if there is none.
@@ -81,6 +135,11 @@ impl Dimension {
             Self::Delayed | Self::Leased => (1, powers(10, 3..=6)),
             Self::Payload => (RESULT_LEN as u64, powers(4, 2..=10)),
             Self::Workers => (1, powers(2, 0..=6)),
+            Self::ListAppend
+            | Self::ListPopFirst
+            | Self::ListPopLast
+            | Self::ListGet
+            | Self::ListLen => (10, powers(10, 1..=7)),
         };
         let Some(max) = max else { return all };
         let max = max.max(least);
@@ -91,9 +150,18 @@ impl Dimension {
     /// What a step is multiplied with, mostly, to get the next.
     pub(crate) fn base(self) -> f64 {
         match self {
-            Self::Backlog | Self::Connections | Self::Queues | Self::Delayed | Self::Leased => 10.0,
             Self::Payload => 4.0,
             Self::Workers => 2.0,
+            Self::Backlog
+            | Self::Connections
+            | Self::Queues
+            | Self::Delayed
+            | Self::Leased
+            | Self::ListAppend
+            | Self::ListPopFirst
+            | Self::ListPopLast
+            | Self::ListGet
+            | Self::ListLen => 10.0,
         }
     }
 
@@ -143,6 +211,11 @@ mod tests {
             (1_000, 1_000_000),
             (16, 1 << 20),
             (1, 64),
+            (10, 10_000_000),
+            (10, 10_000_000),
+            (10, 10_000_000),
+            (10, 10_000_000),
+            (10, 10_000_000),
         ];
         assert_eq!(ends.collect::<Vec<_>>(), expected);
     }

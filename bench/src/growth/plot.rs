@@ -48,7 +48,7 @@ fn draw(panel: &Area<'_>, curve: &Curve) -> Result<()> {
     let trend = curve.trend.map_or_else(String::new, |trend| {
         format!(", {} (exponent {:.2})", trend.growth.name(), trend.exponent)
     });
-    let title = format!("{}: server CPU µs/job{trend}", dimension.name());
+    let title = format!("{}: server CPU µs/{}{trend}", dimension.name(), dimension.work());
     let (across, up) = (across(&points), up(&points));
     let mut chart = ChartBuilder::on(panel)
         .margin(MARGIN)

@@ -20,13 +20,13 @@ pub(crate) struct Report {
     pub(crate) v: u32,
     pub(crate) machine: Machine,
     pub(crate) durability: &'static str,
-    /// Jobs that were asked for at each step.
+    /// Jobs or calls that were asked for at each step.
     pub(crate) jobs: u64,
     pub(crate) runs: u32,
     pub(crate) curves: Vec<Curve>,
 }
 
-/// What a job costs along one dimension.
+/// What a job or a call costs along one dimension.
 #[derive(Debug, Serialize)]
 pub(crate) struct Curve {
     pub(crate) dimension: Dimension,
@@ -40,7 +40,7 @@ pub(crate) struct Curve {
 pub(crate) struct Step {
     /// How much there is of what grows.
     pub(crate) size: u64,
-    /// The broker's CPU time per job, in microseconds, over all runs that went well.
+    /// The broker's CPU time per job or call, in microseconds, over all runs that went well.
     pub(crate) cpu_us: Option<Spread>,
     pub(crate) jobs_per_second: Option<Spread>,
     /// The broker's resident memory for each of what grows, in bytes.
@@ -115,7 +115,12 @@ impl Curve {
             | Dimension::Queues
             | Dimension::Delayed
             | Dimension::Leased
-            | Dimension::Payload => 0,
+            | Dimension::Payload
+            | Dimension::ListAppend
+            | Dimension::ListPopFirst
+            | Dimension::ListPopLast
+            | Dimension::ListGet
+            | Dimension::ListLen => 0,
         }
     }
 

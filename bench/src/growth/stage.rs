@@ -1,5 +1,5 @@
-//! One step of one sweep, once: a broker of its own, its state, the jobs, and its clocks.
-//! Not what a state is made of (`state`), nor how the jobs go (`probe`).
+//! One step of one sweep, once: a broker of its own, its state, the jobs or calls, and its clocks.
+//! Not what a state is made of (`state`), nor how the jobs (`probe`) or the calls (`lists`) go.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use ganger_rt::{block_on, timeout};
 
 use super::dimension::Dimension;
+use super::lists::{BURST, Lists, Operation};
 use super::probe::{Load, Probe};
 use super::report::Run;
 use super::state::{SETTINGS, State};
@@ -39,7 +40,7 @@ pub(crate) struct Stage<'a> {
     /// Where the broker keeps its data.
     pub(crate) dir: &'a Path,
     pub(crate) durability: Level,
-    /// Jobs to be measured.
+    /// Jobs or calls to be measured.
     pub(crate) jobs: u64,
     pub(crate) dimension: Dimension,
     pub(crate) size: u64,
@@ -55,6 +56,9 @@ impl Stage<'_> {
         let peer = Ganger { settings: SETTINGS };
         let program = peer.locate()?;
         let server = Server::start(&peer, &program, self.dir, self.durability, Start::Leashed)?;
+        if let Some(operation) = self.dimension.operation() {
+            return block_on(self.measure_calls(server.pid(), server.site(), operation));
+        }
         let (run, state) = block_on(self.measure(server.pid(), server.site()))?;
         // The broker first: it must not waste time on taking back what was leased.
         drop(server);
@@ -99,6 +103,49 @@ impl Stage<'_> {
         Ok((run, state))
     }
 
+    async fn measure_calls(&self, broker: u32, site: &Site, operation: Operation) -> Result<Run> {
+        let client = connect(site, PATIENCE).await?;
+        let rss_before = procfs::resident_bytes(broker)?;
+        let mut lists = timeout(TIME_MAX, Lists::fill(&client, self.size))
+            .await
+            .with_context(|| format!("the lists are not there after {TIME_MAX:?}"))??;
+        let rss = procfs::resident_bytes(broker)?;
+        let unit_bytes = rss.saturating_sub(rss_before) as f64 / lists.items() as f64;
+
+        let (mut cpu, mut elapsed) = (Duration::ZERO, Duration::ZERO);
+        let measured = async {
+            // A first burst counts for nothing.
+            let rest = (0..self.jobs).step_by(usize::try_from(BURST)?);
+            let bursts = rest.map(|done| BURST.min(self.jobs - done));
+            for (at, calls) in [BURST.min(self.jobs)].into_iter().chain(bursts).enumerate() {
+                if let Operation::PopFirst | Operation::PopLast = operation {
+                    lists.burst(Operation::Append, calls).await?;
+                }
+                let (before, started) = (CpuTimes::of(broker)?, Instant::now());
+                lists.burst(operation, calls).await?;
+                if at > 0 {
+                    elapsed += started.elapsed();
+                    cpu += CpuTimes::of(broker)?.since(&before);
+                }
+                if operation == Operation::Append {
+                    lists.burst(Operation::PopLast, calls).await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        timeout(TIME_MAX, measured)
+            .await
+            .with_context(|| format!("answers are missing after {TIME_MAX:?}"))??;
+        let (jobs, seconds) = (self.jobs, elapsed.as_secs_f64());
+        Ok(Run {
+            jobs,
+            seconds,
+            cpu_us: cpu.as_secs_f64() * 1e6 / jobs as f64,
+            jobs_per_second: jobs as f64 / seconds,
+            unit_bytes: self.dimension.unit().map(|_| unit_bytes),
+        })
+    }
+
     fn workers(&self) -> u64 {
         if self.dimension == Dimension::Workers { self.size } else { 1 }
     }
@@ -111,7 +158,12 @@ impl Stage<'_> {
             | Dimension::Connections
             | Dimension::Queues
             | Dimension::Delayed
-            | Dimension::Leased => (RESULT_LEN, CREDIT),
+            | Dimension::Leased
+            | Dimension::ListAppend
+            | Dimension::ListPopFirst
+            | Dimension::ListPopLast
+            | Dimension::ListGet
+            | Dimension::ListLen => (RESULT_LEN, CREDIT),
         };
         Load { jobs: self.jobs.min(BYTES_MAX / len as u64).max(1), len, credit }
     }

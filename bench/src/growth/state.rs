@@ -25,6 +25,9 @@ pub(crate) const QUEUE: &str = "probe";
 pub(crate) const SETTINGS: &str = r#"
 [limits]
 names_max = 200000
+list_items_max = 20000000
+list_bytes_max = "4GiB"
+memory_max = "8GiB"
 
 [sessions]
 heartbeat = "1h"
@@ -99,7 +102,13 @@ impl State {
                 submit_all(client, singles(size).map(|block| (options(QUEUE), block))).await?;
                 Ok(Self { _held: Some(held), ..Self::default() })
             }
-            Dimension::Payload | Dimension::Workers => Ok(Self::default()),
+            Dimension::Payload
+            | Dimension::Workers
+            | Dimension::ListAppend
+            | Dimension::ListPopFirst
+            | Dimension::ListPopLast
+            | Dimension::ListGet
+            | Dimension::ListLen => Ok(Self::default()),
         }
     }
 }
@@ -158,6 +167,7 @@ impl Submits {
             payloads,
             when_full: WhenFull::Refuse,
             notify: Notify::No,
+            prerequisites: Vec::new(),
         };
         let client = self.client.clone();
         self.under_way.push_back(begin(async move { client.submit_run(run).await }));

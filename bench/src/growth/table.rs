@@ -11,7 +11,7 @@ use crate::table::{Look, drawn, heading, machine, median, range};
 /// All tables of a report: how each curve rises, then every curve.
 pub(crate) fn render(report: &Report, look: Look) -> String {
     let mut text = String::new();
-    heading(&mut text, look, "How what a job costs the broker grows");
+    heading(&mut text, look, "How what a job or a call costs the broker grows");
     write_trends(&mut text, report, look);
     for curve in &report.curves {
         let title = format!("{}, durability {}", curve.dimension.name(), report.durability);
@@ -36,7 +36,8 @@ pub(crate) fn page(report: &Report, page: &Page) -> String {
          are submitted one by one, assigned and settled, always as many on their way. Each is \
          checked to be settled exactly once. The figure is the CPU time of the broker per job, in \
          microseconds, the median of {runs} runs: unlike jobs per second it does not depend on how \
-         late a process is woken. All steps take turns, run by run. Durability is {durability}.\n\n",
+         late a process is woken. Where a list grows it is calls of the list instead, as many, and \
+         each answer is checked. All steps take turns, run by run. Durability is {durability}.\n\n",
         machine(&report.machine)
     );
     if let Some(plot) = plot {
@@ -61,7 +62,7 @@ pub(crate) fn page(report: &Report, page: &Page) -> String {
 }
 
 fn write_trends(text: &mut String, report: &Report, look: Look) {
-    let header = ["what grows", "from", "to", "µs/job", "ratio", "exponent", "growth"];
+    let header = ["what grows", "from", "to", "server CPU µs", "ratio", "exponent", "growth"];
     let rows = report.curves.iter().filter_map(|curve| {
         let (first, last) = (curve.steps.first()?, curve.steps.last()?);
         let label = |step: &Step| curve.dimension.label(step.size);
@@ -83,8 +84,9 @@ fn write_trends(text: &mut String, report: &Report, look: Look) {
 
 fn write_curve(text: &mut String, curve: &Curve, look: Look) {
     let dimension = curve.dimension;
+    let (name, work) = (dimension.name().to_owned(), dimension.work());
     let mut header =
-        [dimension.name(), "server CPU µs/job", "min – max", "jobs/s"].map(str::to_owned).to_vec();
+        vec![name, format!("server CPU µs/{work}"), "min – max".to_owned(), format!("{work}s/s")];
     header.extend(dimension.unit().map(|unit| format!("bytes/{unit}")));
     let rows = curve.steps.iter().map(|step| {
         let mut row = vec![

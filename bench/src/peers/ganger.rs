@@ -2,6 +2,8 @@
 //! every user has.
 //! Not frames made for the occasion: what the library costs is part of the figures.
 
+mod objects;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::future::Future;
@@ -21,13 +23,14 @@ use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{Block, JobOptions, Name, ResultsTo};
 use ganger_worker::{Error, List, Options, Page, Queue, SubmitRun, Subscription, key_file};
 
+use crate::calls::Call;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{
-    Client, Collector, Durability, Peer, Producer, Program, Site, Step, Task, Worker,
+    Caller, Client, Collector, Durability, Peer, Producer, Program, Site, Step, Task, Worker,
 };
 use crate::roles::PATIENCE;
-use crate::shapes::Style;
+use crate::shapes::{Shape, Style};
 
 const QUEUE: &str = "bench";
 
@@ -57,13 +60,17 @@ impl Peer for Ganger {
     fn driven_as(&self) -> &'static str {
         "through its client library: submit, pull, ack with the result, pop of results; batched: \
          runs of 256, acked run by run, credit 1,024, pops of 4,096; latency by Finished; \
-         memory / relaxed / strict"
+         objects by their typed proxies; memory / relaxed / strict"
     }
 
     fn locate(&self) -> Result<Program> {
         // The broker is a library too, and this program has it: no other file can be out of date.
         let version = format!("{}, the broker in this program", env!("CARGO_PKG_VERSION"));
         Ok(Program { path: std::env::current_exe()?, version })
+    }
+
+    fn has_shape(&self, _shape: Shape) -> bool {
+        true
     }
 
     fn furnish(&self, site: &Site) -> Result<()> {
@@ -133,6 +140,10 @@ impl Peer for Ganger {
         };
         let list = queue.results()?;
         Ok(Box::new(GangerCollector { list, pops, max, under_way: VecDeque::new(), watch }))
+    }
+
+    fn caller(&self, task: &Task, call: Call) -> Result<Box<dyn Caller>> {
+        objects::caller(task, call)
     }
 }
 
@@ -237,6 +248,7 @@ impl Producer for GangerProducer {
             payloads: self.template.block(ids),
             when_full: WhenFull::Wait,
             notify: Notify::No,
+            prerequisites: Vec::new(),
         };
         let client = self.client.clone();
         self.under_way.push_back(begin(async move { client.submit_run(run).await }));

@@ -1,7 +1,8 @@
-//! Python's own manager server (`multiprocessing.managers`): two queues, called as its proxies call
-//! them, by roles that spend no time in an interpreter of their own.
+//! Python's own manager server (`multiprocessing.managers`): two queues and a few objects, called as
+//! its proxies call them, by roles that spend no time in an interpreter of their own.
 //! Not a queue of jobs: what was got is gone, whatever becomes of whoever got it.
 
+mod objects;
 mod pickle;
 
 use std::ops::Range;
@@ -14,10 +15,11 @@ use md5::Md5;
 
 use self::pickle::Argument;
 use crate::blocking;
+use crate::calls::Call;
 use crate::check::Ledger;
 use crate::payload::{self, RESULT_LEN, Template};
 use crate::peer::{
-    self, Client, Collector, Durability, Peer, Producer, Program, Site, Task, Worker,
+    self, Caller, Client, Collector, Durability, Peer, Producer, Program, Site, Task, Worker,
 };
 use crate::roles::PATIENCE;
 use crate::shapes::{Shape, Style};
@@ -45,7 +47,8 @@ impl Peer for PythonManager {
 
     fn driven_as(&self) -> &'static str {
         "a BaseManager with two Queues: put and get of jobs, put and get of results; batched: calls \
-         added for it that put and get lists; no acks, and memory only"
+         added for it that put and get lists; objects: a list and a dict with the proxies there are \
+         for them, and a counter that holds a lock; no acks, and memory only"
     }
 
     fn locate(&self) -> Result<Program> {
@@ -54,7 +57,14 @@ impl Peer for PythonManager {
 
     fn has_shape(&self, shape: Shape) -> bool {
         // A proxy waits for each reply.
-        !matches!(shape, Shape::Latency | Shape::UnbatchedPipelined | Shape::MemorySingle)
+        !matches!(
+            shape,
+            Shape::Latency | Shape::UnbatchedPipelined | Shape::MemorySingle | Shape::CallsTogether
+        )
+    }
+
+    fn has_pipelines(&self) -> bool {
+        false
     }
 
     fn lacks(&self, _program: &Program, durability: Durability) -> Option<&'static str> {
@@ -90,6 +100,10 @@ impl Peer for PythonManager {
     fn collector(&self, task: &Task) -> Result<Box<dyn Collector>> {
         let queues = Queues::open(task)?;
         Ok(blocking::role(QueueCollector { queues, style: task.style, asked: false }))
+    }
+
+    fn caller(&self, task: &Task, call: Call) -> Result<Box<dyn Caller>> {
+        objects::caller(task, call)
     }
 }
 
@@ -200,15 +214,9 @@ struct Queues {
 
 impl Queues {
     fn open(task: &Task) -> Result<Self> {
-        let ident = |queue: &str| {
-            let mut manager = Manager::connect(&task.site)?;
-            let reply = manager.call(None, "create", Argument::Text(queue))?;
-            Ok::<_, anyhow::Error>(values(&reply)?.first().context("no ident")?.to_vec())
-        };
-        let (jobs, results) = (ident("jobs")?, ident("results")?);
-        let mut manager = Manager::connect(&task.site)?;
-        manager.tell(None, "accept_connection", Argument::Text("bench"))?;
-        Ok(Self { manager, jobs, results })
+        let jobs = Manager::create(&task.site, "jobs")?;
+        let results = Manager::create(&task.site, "results")?;
+        Ok(Self { manager: Manager::open(&task.site)?, jobs, results })
     }
 }
 
@@ -233,6 +241,19 @@ impl Manager {
         manager.send(&[&b"#CHALLENGE#"[..], &[7; 20]].concat())?;
         ensure!(manager.receive()?.len() < HANDSHAKE_MAX, "the server answers at length");
         manager.send(b"#WELCOME#")?;
+        Ok(manager)
+    }
+
+    /// The ident of the object that is registered as `name`. It is told on a connection of its own.
+    fn create(site: &Site, name: &str) -> Result<Vec<u8>> {
+        let reply = Self::connect(site)?.call(None, "create", Argument::Text(name))?;
+        Ok(values(&reply)?.first().context("no ident")?.to_vec())
+    }
+
+    /// A connection on which objects are called.
+    fn open(site: &Site) -> Result<Self> {
+        let mut manager = Self::connect(site)?;
+        manager.tell(None, "accept_connection", Argument::Text("bench"))?;
         Ok(manager)
     }
 

@@ -63,7 +63,12 @@ impl Peer for Relay {
             | Shape::Drain
             | Shape::Memory
             | Shape::MemorySingle
-            | Shape::Startup => false,
+            | Shape::Startup
+            | Shape::Calls
+            | Shape::CallsPipelined
+            | Shape::CallsTogether
+            | Shape::CallsOfMany
+            | Shape::CallsOfManyPipelined => false,
         }
     }
 

@@ -46,6 +46,16 @@ fn more_workers_than_jobs_on_their_way_get_all_of_them() {
 }
 
 #[test]
+fn lists_grow_and_every_answer_is_right() {
+    let dimensions = "list-append,list-pop-first,list-pop-last,list-get,list-len";
+    let curves = curves(&["--dimension", dimensions, "--max", "1000"]);
+    assert_eq!(curves.len(), 5);
+    for curve in &curves {
+        assert_eq!(sizes(curve), [10, 100, 1_000]);
+    }
+}
+
+#[test]
 fn backlog_that_a_journal_has_is_reached_too() {
     let strict = ["--dimension", "backlog", "--max", "1000", "--durability", "strict"];
     assert_eq!(sizes(&curves(&strict)[0]), [1_000]);

@@ -31,6 +31,11 @@ pub(super) fn request(
             bytes(out, value);
             out.push(b'\x85');
         }
+        Argument::Entry(key, value) => {
+            text(out, key.as_bytes());
+            bytes(out, value);
+            out.push(b'\x86');
+        }
         Argument::List(values) => {
             out.extend_from_slice(b"](");
             values.iter().for_each(|value| bytes(out, value));
@@ -47,6 +52,8 @@ pub(super) enum Argument<'a> {
     Text(&'a str),
     Count(i32),
     Bytes(&'a [u8]),
+    /// Two arguments: a key, and its value.
+    Entry(&'a str, &'a [u8]),
     List(&'a [Vec<u8>]),
 }
 
@@ -63,31 +70,50 @@ fn bytes(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// The strings and byte strings of a reply, in order, whatever lists and tuples they are in.
+/// The strings, byte strings and numbers of a reply, in order, whatever lists, dicts and tuples they are
+/// in. Of numbers the digits, for [`number_of`].
 ///
 /// # Errors
 ///
 /// There is something else in it.
 pub(super) fn atoms(mut pickle: &[u8]) -> Result<Vec<&[u8]>> {
     let mut atoms = Vec::new();
+    // What is remembered for later, in that order: of an atom itself, of all else none.
+    let (mut memo, mut latest) = (Vec::new(), None);
     loop {
         let (&code, rest) = pickle.split_first().context("a pickle without an end")?;
         pickle = rest;
         let len = match code {
-            // Which protocol it is, and how long a part of it is.
-            b'\x80' => skip(&mut pickle, 1).map(|()| 0)?,
-            b'\x95' => skip(&mut pickle, 8).map(|()| 0)?,
-            // Marks, lists, tuples, None, and what is remembered for later.
-            b'(' | b']' | b'a' | b'e' | b'N' | b')' | b't' | b'\x85'..=b'\x87' | b'\x94' => 0,
-            b'\x8c' | b'C' => number(&mut pickle, 1)?,
-            b'X' | b'B' => number(&mut pickle, 4)?,
             b'.' => return Ok(atoms),
+            b'\x94' => {
+                memo.push(latest);
+                continue;
+            }
+            // Something remembered, by its place.
+            b'h' | b'j' => {
+                let at = number(&mut pickle, if code == b'h' { 1 } else { 4 })?;
+                atoms.extend(*memo.get(at).context("nothing is remembered there")?);
+                continue;
+            }
+            // Which protocol it is, and how long a part of it is.
+            b'\x80' => skip(&mut pickle, 1).map(|()| None)?,
+            b'\x95' => skip(&mut pickle, 8).map(|()| None)?,
+            // Marks, lists, dicts, tuples and None.
+            b'(' | b']' | b'a' | b'e' | b'}' | b's' | b'u' => None,
+            b'N' | b')' | b't' | b'\x85'..=b'\x87' => None,
+            // Numbers of one, two and four bytes, and of as many as they say.
+            b'K' => Some(1),
+            b'M' => Some(2),
+            b'J' => Some(4),
+            b'\x8c' | b'C' | b'\x8a' => Some(number(&mut pickle, 1)?),
+            b'X' | b'B' => Some(number(&mut pickle, 4)?),
             other => bail!("a reply has the opcode {other:#04x}"),
         };
-        if matches!(code, b'\x8c' | b'C' | b'X' | b'B') {
+        latest = None;
+        if let Some(len) = len {
             let (atom, rest) = pickle.split_at_checked(len).context("a pickle that is cut off")?;
             atoms.push(atom);
-            pickle = rest;
+            (pickle, latest) = (rest, Some(atom));
         }
     }
 }
@@ -101,7 +127,12 @@ fn skip(pickle: &mut &[u8], count: usize) -> Result<()> {
 fn number(pickle: &mut &[u8], count: usize) -> Result<usize> {
     let (digits, rest) = pickle.split_at_checked(count).context("a pickle that is cut off")?;
     *pickle = rest;
-    Ok(digits.iter().rev().fold(0, |number, &digit| number << 8 | usize::from(digit)))
+    Ok(usize::try_from(number_of(digits))?)
+}
+
+/// The number of these digits, which is none below 0.
+pub(super) fn number_of(digits: &[u8]) -> u64 {
+    digits.iter().rev().fold(0, |number, &digit| number << 8 | u64::from(digit))
 }
 
 #[cfg(test)]
@@ -127,6 +158,10 @@ mod tests {
         for end in 0..reply.len() {
             assert!(atoms(&reply[..end]).is_err());
         }
+        let twice = b"\x80\x04]\x94(\x8c\x01a\x94\x8c\x01b\x94h\x01h\x00e.";
+        assert_eq!(atoms(twice).unwrap(), [&b"a"[..], b"b", b"a"]);
+        let number = b"\x80\x04\x8c\x07#RETURN\x94M\xe8\x03\x86\x94.";
+        assert_eq!(number_of(atoms(number).unwrap()[1]), 1_000);
         assert!(atoms(b"\x80\x04cos\nsystem\n.").unwrap_err().to_string().contains("0x63"));
     }
 }
