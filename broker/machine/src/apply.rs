@@ -110,6 +110,8 @@ impl Machine {
                 self.see_time(at);
                 for run in self.isolate(jobs) {
                     let order = self.queues[self.runs[run].queue.0].take_order();
+                    let dependents = self.runs[run].dependents.clone();
+                    self.note_sent_back(&dependents);
                     self.change(run, |run| {
                         run.phase = Phase::Ready;
                         (run.order, run.last_order) = (order, order);
@@ -431,7 +433,7 @@ impl Machine {
     /// Tells those who wait how the jobs ended, and remembers it.
     pub(crate) fn finish(&mut self, run: Run, ending: Ending, out: &mut Output) {
         self.tell(&run, &run.watchers, &ending, out);
-        self.note_ended(run.dependents, run.jobs, matches!(ending, Ending::Acked { .. }));
+        self.note_ended(&run.dependents, run.jobs, matches!(ending, Ending::Acked { .. }));
         self.finished.add(Finished {
             jobs: run.jobs,
             queue: run.queue,
@@ -450,9 +452,8 @@ impl Machine {
         if let Some(ending) = dead_ending(run) {
             self.tell(run, &watchers, &ending, out);
         }
-        let run = &mut self.runs[key];
-        let (dependents, jobs) = (core::mem::take(&mut run.dependents), run.jobs);
-        self.note_ended(dependents, jobs, false);
+        let (dependents, jobs) = (run.dependents.clone(), run.jobs);
+        self.note_ended(&dependents, jobs, false);
     }
 
     fn tell(&self, run: &Run, watchers: &[Watcher], ending: &Ending, out: &mut Output) {

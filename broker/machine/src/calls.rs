@@ -296,10 +296,8 @@ impl Machine {
 
     /// Gives new items to those who wait for them and to those who follow.
     pub(crate) fn serve_list(&mut self, list: ListKey, out: &mut Output) {
-        if self.is_any_number_awaited() {
-            let name = self.lists[list.0].name.clone();
-            self.note_number(&name);
-        }
+        let name = self.lists[list.0].name.clone();
+        self.note_number(&name);
         // Followers first: they see every item, also those that a pop takes at once.
         self.serve_followers(list, out);
         self.serve_pops(list, out);

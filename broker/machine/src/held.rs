@@ -16,7 +16,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_shared::prerequisite::{Need, OnFailure, Pending, Prerequisite};
-use ganger_shared::{Ending, Failure, JobId, JobRange, Name, Rejection, SessionId, Time};
+use ganger_shared::{
+    Durability, Ending, Failure, JobId, JobRange, Name, Rejection, SessionId, Time,
+};
 
 use crate::event::{Event, Verdict};
 use crate::machine::Machine;
@@ -57,6 +59,8 @@ pub(crate) struct Holds {
     by_name: BTreeMap<Name, BTreeSet<RunKey>>,
     /// Those for which something has come.
     ripe: BTreeSet<RunKey>,
+    /// Those that have seen jobs end which were sent back since.
+    miscounted: BTreeSet<RunKey>,
 }
 
 /// What became of a prerequisite.
@@ -139,9 +143,9 @@ impl Machine {
                         return Err(Rejection::Invalid("a prerequisite about no jobs".to_owned()));
                     }
                     for &range in jobs {
-                        let unknown = || not_found("job", &self.first_unknown(range));
-                        let queue = self.queue_of_all(range).ok_or_else(unknown)?;
-                        outlives(format!("the queue of job {}", range.first), queue)?;
+                        let durability = self.weakest_promise(range);
+                        let durability = durability.map_err(|job| not_found("job", &job))?;
+                        outlives(format!("the queue of job {}", range.first), durability)?;
                     }
                 }
                 Prerequisite::Counter { object: name, .. }
@@ -163,23 +167,25 @@ impl Machine {
         Ok(())
     }
 
-    /// The weakest promise among the queues of jobs that are all known.
-    fn queue_of_all(&self, range: JobRange) -> Option<ganger_shared::Durability> {
+    /// The weakest promise among the queues of jobs; without one, the first of them that is not known.
+    fn weakest_promise(&self, range: JobRange) -> Result<Durability, JobId> {
         let runs =
             self.runs.overlapping(range).map(|key| (self.runs[key].jobs, self.runs[key].queue));
         let ended = self.finished.overlapping(range).map(|found| (found.jobs, found.queue));
-        let known: Vec<_> = runs.chain(ended).collect();
-        let count: u64 = known.iter().map(|&(jobs, _)| common(jobs, range)).sum();
-        if count != u64::from(range.count) {
-            return None;
+        let mut known: Vec<_> = runs.chain(ended).collect();
+        known.sort_unstable_by_key(|(jobs, _)| jobs.first.seq);
+        let mut next = range.first;
+        for (jobs, _) in &known {
+            if jobs.first.seq > next.seq {
+                return Err(next);
+            }
+            next.seq = next.seq.max(jobs.end_seq());
         }
-        known.into_iter().map(|(_, queue)| self.promise(queue)).min()
-    }
-
-    fn first_unknown(&self, range: JobRange) -> JobId {
-        let is_known =
-            |job: &JobId| self.runs.find(*job).is_some() || self.finished.find(*job).is_some();
-        range.iter().find(|job| !is_known(job)).unwrap_or(range.first)
+        if next.seq < range.end_seq() {
+            return Err(next);
+        }
+        let promises = known.into_iter().map(|(_, queue)| self.promise(queue));
+        promises.min().ok_or(range.first)
     }
 
     /// Makes the counters and lists that do not exist.
@@ -312,10 +318,10 @@ impl Machine {
             let run = &mut self.runs[other];
             let count = common(run.jobs, range);
             gone -= count;
+            // Also of one that is dead: it may be sent back.
+            run.dependents.insert(key);
             if matches!(run.phase, Phase::Dead { .. }) {
                 awaited.note(count, run.jobs.first, false);
-            } else {
-                run.dependents.insert(key);
             }
         }
         for finished in self.finished.overlapping(range) {
@@ -342,11 +348,11 @@ impl Machine {
     /// Jobs have ended: those who wait for them are to be looked at.
     pub(crate) fn note_ended(
         &mut self,
-        dependents: BTreeSet<RunKey>,
+        dependents: &BTreeSet<RunKey>,
         jobs: JobRange,
         is_done: bool,
     ) {
-        for key in dependents {
+        for &key in dependents {
             // A key may belong to another run by now.
             let Some(run) = self.runs.get_mut(key) else { continue };
             let Phase::Held(held) = &mut run.phase else { continue };
@@ -358,6 +364,12 @@ impl Machine {
             }
             self.holds.ripe.insert(key);
         }
+    }
+
+    /// Jobs that had ended were sent back: those who wait for them count them anew, once for all that a step
+    /// sends back.
+    pub(crate) fn note_sent_back(&mut self, dependents: &BTreeSet<RunKey>) {
+        self.holds.miscounted.extend(dependents);
     }
 
     /// What has this name has changed, or is gone: those who wait for it are to be looked at.
@@ -390,11 +402,6 @@ impl Machine {
         !self.holds.ripe.is_empty()
     }
 
-    /// Whether somebody waits for a counter or a list.
-    pub(crate) fn is_any_number_awaited(&self) -> bool {
-        !self.holds.by_name.is_empty()
-    }
-
     /// Counts anew how far all prerequisites have come, at the end of a replay. A restatement may have had those who
     /// wait before what they wait for. And lists were longer than they ever were: a journal hears of popped
     /// items when they are confirmed.
@@ -413,6 +420,12 @@ impl Machine {
 
     /// Lets go those for whom all has come, and gives up those for whom it cannot come any more.
     pub(crate) fn judge_held(&mut self, out: &mut Output) {
+        for key in core::mem::take(&mut self.holds.miscounted) {
+            // A key may belong to another run by now.
+            if self.runs.get(key).is_some_and(|run| matches!(run.phase, Phase::Held(_))) {
+                self.change(key, |_| {});
+            }
+        }
         while let Some(key) = self.holds.ripe.pop_first() {
             while let Some((jobs, prerequisite, fate)) = self.fate_of(key) {
                 let at = self.now;
@@ -431,7 +444,12 @@ impl Machine {
         let run = self.runs.get(key)?;
         let Phase::Held(held) = &run.phase else { return None };
         let fates = held.prerequisites.iter().map(|awaited| self.fate(awaited));
-        let (prerequisite, fate) = (0..).zip(fates).find_map(|(at, fate)| Some((at, fate?)))?;
+        let mut fates: Vec<_> =
+            (0..).zip(fates).filter_map(|(at, fate)| Some((at, fate?))).collect();
+        // What cannot come is said first: a failed job may be forgotten already, and whoever is told that
+        // something else has come counts anew.
+        fates.sort_by_key(|(_, fate)| matches!(fate, Fate::Met));
+        let (prerequisite, fate) = fates.into_iter().next()?;
         Some((run.jobs, prerequisite, fate))
     }
 

@@ -418,9 +418,7 @@ impl Machine {
             self.note_holder(key, Owner { session: called.session, by: called.by });
             self.note_deadline(key);
         }
-        if self.is_any_number_awaited() {
-            self.note_number(&called.object);
-        }
+        self.note_number(&called.object);
     }
 }
 

@@ -265,9 +265,7 @@ impl Record {
             let Prerequisite::Jobs { jobs, need, on_failure } = met else { continue };
             let counts = |id: JobId| match (&self.jobs[&id].state, on_failure) {
                 (State::Acked { .. } | State::Taken, _) => true,
-                (_, OnFailure::Fail) => false,
-                // It may have ended before an operator sent it back.
-                (State::Waiting | State::Leased { .. }, _) => self.jobs[&id].died,
+                (_, OnFailure::Fail) | (State::Waiting | State::Leased { .. }, _) => false,
                 (State::Dead | State::Cancelled | State::Forgotten, OnFailure::Run) => true,
             };
             let mut all = all_of(&jobs);
