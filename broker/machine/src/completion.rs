@@ -13,8 +13,8 @@
 use bytes::Bytes;
 use ganger_shared::request::{Notify, WhenFull};
 use ganger_shared::{
-    Block, By, CallError, Durability, Effect, JobId, JobOptions, JobRange, LeaseId, LeaseRange,
-    Name, Outcome, Prerequisite, Rejection, RequestId, Response, SessionId, Settlement,
+    Block, By, CallError, Durability, Effect, JobRange, LeaseId, LeaseRange, Name, Outcome,
+    Rejection, RequestId, Response, SessionId, Settlement,
 };
 
 use crate::event::Event;
@@ -42,44 +42,28 @@ struct Done {
     savepoint: Savepoint,
 }
 
-/// The fields of an effect that submits jobs.
-struct Follow {
-    queue: Name,
-    first_seq: u64,
-    options: JobOptions,
-    payloads: Block,
-    prerequisites: Vec<Prerequisite>,
-}
-
-fn follow(effect: Effect) -> Option<Follow> {
-    match effect {
-        Effect::Call { .. } => None,
+/// What an effect submits, if it does.
+fn follow_up(session: SessionId, effect: &Effect) -> Option<Submit> {
+    let (queue, first_seq, options, payloads, prerequisites) = match effect {
+        Effect::Call { .. } => return None,
         Effect::Submit { queue, first_seq, options, payloads } => {
-            Some(Follow { queue, first_seq, options, payloads, prerequisites: Vec::new() })
+            (queue, first_seq, options, payloads, Vec::new())
         }
         Effect::SubmitWhen { queue, first_seq, options, payloads, prerequisites } => {
-            Some(Follow { queue, first_seq, options, payloads, prerequisites })
+            (queue, first_seq, options, payloads, prerequisites.clone())
         }
-    }
-}
-
-impl Follow {
-    fn into_submit(self, session: SessionId) -> Submit {
-        let Self { queue, first_seq, options, payloads, prerequisites } = self;
-        let (when_full, notify) = (WhenFull::Refuse, Notify::No);
-        let request = RequestId(0);
-        Submit {
-            session,
-            request,
-            queue,
-            first_seq,
-            options,
-            payloads,
-            when_full,
-            notify,
-            prerequisites,
-        }
-    }
+    };
+    Some(Submit {
+        session,
+        request: RequestId(0),
+        queue: queue.clone(),
+        first_seq: *first_seq,
+        options: options.clone(),
+        payloads: payloads.clone(),
+        when_full: WhenFull::Refuse,
+        notify: Notify::No,
+        prerequisites,
+    })
 }
 
 /// Why an effect cannot be had.
@@ -136,19 +120,15 @@ impl Machine {
             }
         }
         let mut promise = promise;
-        for effect in effects {
-            if let Some(Follow { queue, first_seq, options, payloads, prerequisites }) =
-                follow(effect)
-            {
-                let Some(key) = self.sessions.get(&session).map(|found| found.key) else { break };
-                let first = JobId { session, seq: first_seq };
-                let jobs = JobRange { first, count: payloads.count() };
-                let at = self.now;
-                let durability = self.queue_names.get(&queue).map(|&key| self.promise(key));
-                promise = promise.max(durability.unwrap_or(Durability::Memory));
-                self.happen(Event::Submitted { at, key, queue, jobs, options, payloads }, out);
-                self.hold(jobs, prerequisites, out);
-            }
+        for submit in effects.iter().filter_map(|effect| follow_up(session, effect)) {
+            let Some(key) = self.sessions.get(&session).map(|found| found.key) else { break };
+            let jobs = submit.jobs();
+            let Submit { queue, options, payloads, prerequisites, .. } = submit;
+            let at = self.now;
+            let durability = self.queue_names.get(&queue).map(|&key| self.promise(key));
+            promise = promise.max(durability.unwrap_or(Durability::Memory));
+            self.happen(Event::Submitted { at, key, queue, jobs, options, payloads }, out);
+            self.hold(jobs, prerequisites, out);
         }
         let answers = out.sends.len();
         self.settle(session, request, settlements, out)?;
@@ -192,13 +172,12 @@ impl Machine {
                         self.carry_out_effect(session, lease, subject, call)
                     })
                 }
-                Effect::Submit { .. } | Effect::SubmitWhen { .. } => match follow(effect.clone()) {
-                    Some(follow) => {
-                        let submit = follow.into_submit(session);
-                        self.judge_follow_up(&submit, &mut submits, out).map(|()| None)
-                    }
-                    None => Ok(None),
-                },
+                Effect::Submit { .. } | Effect::SubmitWhen { .. } => {
+                    let submit = follow_up(session, effect);
+                    let judged =
+                        submit.map(|submit| self.judge_follow_up(&submit, &mut submits, out));
+                    judged.unwrap_or(Ok(())).map(|()| None)
+                }
             };
             match result {
                 Ok(Some(one)) => done.push(one),
@@ -293,13 +272,12 @@ impl Machine {
         others: &mut Vec<JobRange>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let first = JobId { session: submit.session, seq: submit.first_seq };
-        let jobs = JobRange { first, count: submit.payloads.count() };
+        let jobs = submit.jobs();
         self.judge_exposed(submit.session, methods::TYPEID, &submit.queue, "put")?;
         match self.decide_submit(submit, jobs)? {
             Decision::Accept => {}
             Decision::Repeat | Decision::Park => {
-                let reason = format!("jobs {first} and on were submitted before");
+                let reason = format!("jobs {} and on were submitted before", jobs.first);
                 return Err(Rejection::Conflict(reason).into());
             }
         }

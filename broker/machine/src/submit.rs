@@ -43,10 +43,16 @@ pub(crate) enum Decision {
     Park,
 }
 
+impl Submit {
+    pub(crate) fn jobs(&self) -> JobRange {
+        let first = JobId { session: self.session, seq: self.first_seq };
+        JobRange { first, count: self.payloads.count() }
+    }
+}
+
 impl Machine {
     pub(crate) fn submit(&mut self, submit: Submit, out: &mut Output) -> Result<(), Rejection> {
-        let first = JobId { session: submit.session, seq: submit.first_seq };
-        let jobs = JobRange { first, count: submit.payloads.count() };
+        let jobs = submit.jobs();
         self.judge_exposed(submit.session, methods::TYPEID, &submit.queue, "put")?;
         let decision = self.decide_submit(&submit, jobs)?;
         if let Decision::Repeat = decision {
