@@ -47,6 +47,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// What new queues start with.
     pub queues: QueueDefaults,
+    /// How long shared objects are kept.
+    pub objects: ObjectDefaults,
     /// Queues that exist from the start, with what differs from the defaults.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<Name, QueueConfig>,
@@ -133,6 +135,14 @@ pub struct Sessions {
     pub cancel_grace: Span,
 }
 
+/// How long shared objects are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ObjectDefaults {
+    /// How long one without a name of its own is kept that nobody uses and nothing refers to.
+    pub unnamed_idle: Span,
+}
+
 /// What new queues start with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -186,6 +196,7 @@ impl Default for Config {
             limits: Limits::default(),
             sessions: Sessions::default(),
             queues: QueueDefaults::default(),
+            objects: ObjectDefaults::default(),
             queue: BTreeMap::new(),
             object: BTreeMap::new(),
         }
@@ -236,6 +247,12 @@ impl Default for Sessions {
     }
 }
 
+impl Default for ObjectDefaults {
+    fn default() -> Self {
+        Self { unnamed_idle: Span(MachineConfig::default().unnamed_idle) }
+    }
+}
+
 impl Default for QueueDefaults {
     fn default() -> Self {
         let queue = MachineConfig::default().queue_defaults;
@@ -274,6 +291,7 @@ impl Config {
             ("limits.write_stall", self.limits.write_stall),
             ("sessions.heartbeat", self.sessions.heartbeat),
             ("queues.lease", self.queues.lease),
+            ("objects.unnamed_idle", self.objects.unnamed_idle),
         ];
         if let Some((key, _)) = spans.iter().find(|(_, span)| millis(span.0) == 0) {
             return Err(format!("{key} is 0s; it must be at least 1ms"));
@@ -313,6 +331,7 @@ impl Config {
             grace: self.sessions.grace.0,
             session_memory: self.sessions.memory.0,
             cancel_grace: self.sessions.cancel_grace.0,
+            unnamed_idle: self.objects.unnamed_idle.0,
             frame_bytes_max: u32::try_from(frame_max.0).unwrap_or(u32::MAX),
             payload_bytes_max: payload_max.0,
             cache_bytes_max: self.limits.payload_cache.0,

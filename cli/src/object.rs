@@ -19,6 +19,7 @@ use crate::link::{self, admin, explained, strange};
 use crate::list;
 use crate::output::{self, Output, Tone, grouped};
 use crate::queue;
+use crate::values::NewName;
 
 mod access;
 pub(crate) mod args;
@@ -217,6 +218,16 @@ async fn make(
 async fn create(client: &Client, out: &Output, quiet: bool, args: CreateArgs) -> Result {
     let CreateArgs { name, typeid, args, durability } = args;
     let args = input::values(&args)?;
+    let name = match name {
+        NewName::Chosen(name) => name,
+        NewName::Given => {
+            let made = client.make_unnamed(&typeid, &args, durability).await;
+            return match made {
+                Ok(made) => input::show(out, &Value::from(made.name().as_str())),
+                Err(error) => Err(explained(client, error).await),
+            };
+        }
+    };
     let is_new = make(client, &name, &typeid, &args, durability).await?;
     let how = if is_new { "is made" } else { "exists already" };
     out.done(quiet, &format!("object {name} of type {typeid} {how}"), u64::from(is_new))

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ganger_shared::object::types;
 use ganger_shared::prerequisite::Prerequisite;
 use ganger_shared::time::millis;
-use ganger_shared::{Backoff, Durability, JobId, JobRange, Name, ResultsTo, Time};
+use ganger_shared::{Backoff, Durability, JobId, JobRange, Name, ObjectId, ResultsTo, Time};
 use jiff::{SpanRelativeTo, Timestamp};
 
 /// `10s`, `5m`, `1h30m`, `2d` (of 24 hours).
@@ -57,6 +57,26 @@ pub(crate) fn results(text: &str) -> Result<ResultsTo, String> {
 pub(crate) fn typeid(text: &str) -> Result<Name, String> {
     let first = types::builtin(&format!("{text}/1"));
     Name::new(first.map_or(text, |found| found.typeid)).map_err(|error| error.to_string())
+}
+
+/// What something that is made is to be called.
+#[derive(Clone, Debug)]
+pub(crate) enum NewName {
+    Chosen(Name),
+    /// The broker gives it one.
+    Given,
+}
+
+/// A name, or `-` for the one that the broker gives.
+pub(crate) fn new_name(text: &str) -> Result<NewName, String> {
+    if text == "-" {
+        return Ok(NewName::Given);
+    }
+    let name = Name::new(text).map_err(|error| error.to_string())?;
+    if ObjectId::of(&name).is_some() {
+        return Err(format!("only the broker gives names like {name}; `-` has it give one"));
+    }
+    Ok(NewName::Chosen(name))
 }
 
 /// A job's id, or `ID..NUMBER` for all from that one on to before that number of its session.

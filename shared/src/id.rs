@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bounded;
 use crate::complaint::complain;
+use crate::name::Name;
 use crate::value::OBJECT_ID;
 
 /// One client's logical connection; survives a broken socket. 64 random bits chosen by the client.
@@ -185,6 +186,26 @@ impl LeaseRange {
 /// A shared object that has no name, which values refer to. Shown and parsed in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
+
+impl ObjectId {
+    /// Begins the names that the broker gives to objects without one of their own.
+    pub const NAMES: &str = "_/";
+
+    /// The name that the broker gave to it.
+    ///
+    /// # Panics
+    /// Never: such names keep the rules.
+    #[must_use]
+    pub fn name(self) -> Name {
+        Name::new(&format!("{}{self}", Self::NAMES)).expect("a prefix and hex digits are a name")
+    }
+
+    /// The object that has this name from the broker; none if the name was chosen.
+    #[must_use]
+    pub fn of(name: &Name) -> Option<Self> {
+        name.strip_prefix(Self::NAMES)?.parse().ok()
+    }
+}
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

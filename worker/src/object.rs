@@ -15,7 +15,7 @@ use ganger_shared::object::proxy::{
 use ganger_shared::object::{QUEUE, Takes, types};
 use ganger_shared::time::millis;
 use ganger_shared::{
-    Block, By, CallError, Durability, Name, Packed, Rejection, Request, Response, Value,
+    Block, By, CallError, Durability, Name, ObjectId, Packed, Rejection, Request, Response, Value,
 };
 
 use crate::calls::{Answered, unexpected};
@@ -314,11 +314,54 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Makes an object without a name of its own: the broker gives it one, under which it can be called.
+    /// It stays while something refers to it ([`Object::id`] in a value of a list, a dict, another
+    /// object that stays, or an item of a queue), and otherwise until nobody has used it for a while.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the arguments make none.
+    pub async fn make_unnamed(
+        &self,
+        typeid: &str,
+        args: &[Value],
+        durability: Option<Durability>,
+    ) -> Result<Object, Error> {
+        let typeid = typeid.into_name()?;
+        let (name, _) = used(self, None, typeid.clone(), encoded(args)?, durability, None).await?;
+        Ok(Object { client: self.clone(), name, typeid: Some(typeid), by: By::Session })
+    }
+}
+
+/// Has an object made, unless there is one; its name, and whether it was made.
+async fn used(
+    client: &Client,
+    object: Option<Name>,
+    typeid: Name,
+    args: Bytes,
+    durability: Option<Durability>,
+    schema: Option<[u8; 32]>,
+) -> Result<(Name, bool), Error> {
+    let session = client.session();
+    session.room().await;
+    let make = |request| Request::Use { request, object, typeid, schema, args, durability };
+    match session.call(make).await? {
+        Response::Using { object, is_new, .. } => Ok((object, is_new)),
+        _ => Err(unexpected()),
+    }
+}
+
 impl Object {
     /// Its name.
     #[must_use]
     pub const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// What a value says to refer to it, if it has no name of its own.
+    #[must_use]
+    pub fn id(&self) -> Option<ObjectId> {
+        ObjectId::of(&self.name)
     }
 
     /// Makes it with these arguments, if there is none of its name; says whether it was made.
@@ -344,13 +387,8 @@ impl Object {
             return Err(Error::Invalid(format!("to make {name} it must be said of which type")));
         };
         let (args, object) = (encoded(args)?, Some(self.name.clone()));
-        let session = self.client.session();
-        session.room().await;
-        let make = |request| Request::Use { request, object, typeid, schema, args, durability };
-        match session.call(make).await? {
-            Response::Using { is_new, .. } => Ok(is_new),
-            _ => Err(unexpected()),
-        }
+        let (_, is_new) = used(&self.client, object, typeid, args, durability, schema).await?;
+        Ok(is_new)
     }
 
     /// Calls a method by its name and returns the answer. Where it has to wait, it does so for at most

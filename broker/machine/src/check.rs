@@ -95,6 +95,7 @@ impl Machine {
         timers += self.check_sessions();
         timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
         timers += self.check_objects();
+        timers += self.check_unnamed();
         let callers = self.queues.iter().flat_map(|queue| queue.callers.iter());
         timers += callers.filter(|(.., caller)| caller.until.is_some()).count();
         let submits = self.queues.iter().flat_map(|queue| &queue.submits);

@@ -39,6 +39,8 @@ pub struct Config {
     /// How long a session's numbers are remembered after it was last seen: 10 min. A submit that is
     /// repeated later is taken for a new one.
     pub session_memory: Duration,
+    /// How long an object without a name of its own is kept that nobody uses and nothing refers to: 10 min.
+    pub unnamed_idle: Duration,
     /// How long a cancelled handler may take to stop: 10 s.
     pub cancel_grace: Duration,
     /// Largest frame that is read, in bytes, as told to clients: 64 MiB.
@@ -102,6 +104,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(10),
             grace: Duration::from_secs(1),
             session_memory: Duration::from_secs(600),
+            unnamed_idle: Duration::from_secs(600),
             cancel_grace: Duration::from_secs(10),
             frame_bytes_max: 64 << 20,
             payload_bytes_max: PAYLOAD_BYTES_MAX as u64,

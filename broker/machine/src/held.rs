@@ -402,6 +402,11 @@ impl Machine {
         !self.holds.ripe.is_empty()
     }
 
+    /// Whether somebody waits for the counter or list of this name.
+    pub(crate) fn is_awaited(&self, name: &Name) -> bool {
+        self.holds.by_name.contains_key(name)
+    }
+
     /// Counts anew how far all prerequisites have come, at the end of a replay. A restatement may have had those who
     /// wait before what they wait for. And lists were longer than they ever were: a journal hears of popped
     /// items when they are confirmed.

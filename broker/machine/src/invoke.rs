@@ -419,6 +419,7 @@ impl Machine {
             self.note_deadline(key);
         }
         self.note_number(&called.object);
+        self.note_references(&called.object, &called.args);
     }
 }
 

@@ -57,6 +57,7 @@ mod settle;
 pub mod stated;
 mod submit;
 mod timer;
+mod unnamed;
 mod waiting;
 mod watching;
 

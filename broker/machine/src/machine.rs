@@ -28,6 +28,7 @@ use crate::room::Room;
 use crate::run::{RunKey, Runs};
 use crate::session::Session;
 use crate::timer::{Timer, Timers};
+use crate::unnamed::Unnamed;
 
 /// Everything the broker knows, as a deterministic state machine.
 ///
@@ -47,6 +48,7 @@ pub struct Machine {
     pub(crate) object_names: BTreeMap<Name, ObjectKey>,
     pub(crate) holdings: Holdings,
     pub(crate) holds: Holds,
+    pub(crate) unnamed: Unnamed,
     pub(crate) runs: Runs,
     pub(crate) leases: BTreeMap<ganger_shared::LeaseId, RunKey>,
     pub(crate) next_lease: u64,
@@ -84,6 +86,7 @@ impl Machine {
             object_names: BTreeMap::new(),
             holdings: Holdings::default(),
             holds: Holds::default(),
+            unnamed: Unnamed::default(),
             runs: Runs::default(),
             leases: BTreeMap::new(),
             next_lease: start.as_millis() << LEASES_PER_MS_BITS,
@@ -285,6 +288,7 @@ impl Machine {
                 Timer::Silence(session) => self.check_silence(session, out),
                 Timer::Forget(session) => self.happen(Event::Left { session }, out),
                 Timer::Pop(list, turn) => self.pop_timed_out(list, turn, out),
+                Timer::Unnamed => self.collect_unnamed(out),
                 Timer::Pass(object) => self.object_passes(object, out),
                 Timer::Call(object, turn) => self.call_timed_out(object, turn, out),
                 Timer::Caller(queue, wish, turn) => {

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ganger_shared::{
-    By, CallError, Durability, Name, Packed, SessionId, SubscriptionId, Time, What,
+    By, CallError, Durability, Name, ObjectId, Packed, SessionId, SubscriptionId, Time, What,
 };
 
 pub(crate) use self::args::{Args, int_of, shown};
@@ -176,6 +176,9 @@ pub(crate) trait Callable: fmt::Debug + Send {
 
     /// How much there is in it.
     fn extent(&self) -> Extent;
+
+    /// Tells what its values refer to, as often as they do.
+    fn references(&self, _tell: &mut dyn FnMut(ObjectId)) {}
 
     /// What a call is about to change, so that it can be taken back; none for a method that cannot be
     /// an effect of a job's end.

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ganger_shared::{By, Durability, Name, Rejection, RequestId, Response, SessionId};
+use ganger_shared::{
+    Block, By, Durability, Name, ObjectId, Rejection, RequestId, Response, SessionId,
+};
 
 use crate::config::Creation;
 use crate::event::Event;
@@ -20,9 +22,6 @@ use crate::submit::not_found;
 use crate::timer::Timer;
 use crate::waiting::Waiters;
 use crate::watching::History;
-
-/// Begins the names that the broker gives to objects without one.
-pub(crate) const UNNAMED: &str = "_/";
 
 /// The fields of a Use.
 pub(crate) struct Use {
@@ -62,6 +61,7 @@ impl Machine {
         let subject = match (found, &object) {
             (Some(subject), Some(name)) => {
                 self.judge_type(name, subject, &typeid)?;
+                self.note_used(name);
                 subject
             }
             _ => {
@@ -257,25 +257,9 @@ impl Machine {
     ) -> Result<Name, Rejection> {
         match name {
             // One that it gave and has removed since.
-            Some(name) if name.starts_with(UNNAMED) => Err(not_found("object", &name)),
+            Some(name) if ObjectId::of(&name).is_some() => Err(not_found("object", &name)),
             Some(name) => self.judge_name(&name, typeid).map(|()| name),
-            None => Ok(self.unnamed()),
-        }
-    }
-
-    /// A name for an object that has none.
-    fn unnamed(&mut self) -> Name {
-        let number = self.next_lease;
-        self.next_lease += 1;
-        Name::new(&format!("{UNNAMED}{number:x}")).expect("a prefix and hex digits are a name")
-    }
-
-    /// The number in a name that the broker gave is not given again, also by a broker that was started
-    /// anew and whose clock went back.
-    pub(crate) fn see_unnamed(&mut self, name: &Name) {
-        let number = name.strip_prefix(UNNAMED).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        if let Some(number) = number {
-            self.next_lease = self.next_lease.max(number.saturating_add(1));
+            None => Ok(self.name_for_unnamed()),
         }
     }
 
@@ -286,6 +270,7 @@ impl Machine {
         typeid: Option<&Name>,
         out: &mut Output,
     ) -> Result<Subject, Rejection> {
+        self.note_used(name);
         match (self.subject(name), typeid) {
             (Some(subject), Some(typeid)) => {
                 self.judge_type(name, subject, typeid)?;
@@ -336,6 +321,7 @@ impl Machine {
         limits: Limits,
         args: Bytes,
     ) {
+        self.note_references(name, &Block::one(args.clone()));
         let owner = Owner { session: SessionId(0), by: By::Session };
         let cx = context(self.now, owner, Stage::Made, &mut self.next_lease, limits);
         // It was made before it was recorded.
@@ -366,6 +352,7 @@ impl Machine {
         };
         let key = ObjectKey(self.objects.insert(object));
         self.object_names.insert(name.clone(), key);
+        self.keep_unnamed(name);
         key
     }
 
@@ -391,6 +378,7 @@ impl Machine {
     pub(crate) fn apply_removed(&mut self, name: &Name) {
         let Some(key) = self.object_names.remove(name) else { return };
         let object = self.objects.remove(key.0);
+        self.forget_unnamed(name);
         self.note_number(name);
         self.bytes -= object.kind.extent().bytes + object.history.bytes();
         for hold in object.kind.holds() {

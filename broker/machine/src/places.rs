@@ -163,6 +163,7 @@ impl Machine {
     pub(crate) fn add(&mut self, run: Run) -> RunKey {
         self.queues[run.queue.0].bytes += run.payloads.size_bytes() as u64;
         self.reserve_completions(run.queue, run.jobs.count);
+        self.note_items(&run.options.handler, run.jobs, run.payloads.loaded());
         let key = self.runs.insert(run);
         self.count_payloads(key);
         self.enter(key);
@@ -175,6 +176,7 @@ impl Machine {
         self.leave(key);
         self.uncount_payloads(key);
         let run = self.runs.remove(key);
+        self.forget_items(run.jobs);
         self.queues[run.queue.0].bytes -= run.payloads.size_bytes() as u64;
         self.release_completions(run.queue, run.jobs.count);
         run

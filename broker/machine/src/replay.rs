@@ -68,6 +68,7 @@ impl Replay {
     #[must_use]
     pub fn finish(mut self) -> Machine {
         self.machine.count_ended();
+        self.machine.suspect_all();
         self.machine
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Silence(SessionId),
     /// A session without a connection is forgotten.
     Forget(SessionId),
+    /// The time of objects without a name is over.
+    Unnamed,
     /// Something in an object ends by itself.
     Pass(ObjectKey),
     /// A call on an object that waits, known by its turn, is answered as one whose time is up.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ganger_shared::{Durability, Name};
 
 use crate::args::Consent;
-use crate::values;
+use crate::values::{self, NewName};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ObjectVerb {
@@ -27,7 +27,7 @@ pub(crate) enum ObjectVerb {
     },
     /// Make an object, unless it is there.
     #[command(
-        after_help = "Examples:\n  ganger object create board --type dict\n  ganger object create visits --type counter 100\n  ganger object create samples --type array f64 1000 --durability relaxed"
+        after_help = "Examples:\n  ganger object create board --type dict\n  ganger object create visits --type counter 100\n  ganger object create samples --type array f64 1000 --durability relaxed\n  ganger object create - --type dict"
     )]
     Create(CreateArgs),
     /// Print what is in an object, or one value of it.
@@ -162,8 +162,10 @@ pub(crate) struct FirstUse {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
-    /// The object.
-    pub(crate) name: Name,
+    /// The object; `-` for one without a name of its own, which ends when nothing refers to it and nobody
+    /// uses it: its name is printed.
+    #[arg(value_parser = values::new_name)]
+    pub(crate) name: NewName,
 
     /// Its type: dict/1, or dict for short; `ganger object types` lists them.
     #[arg(long = "type", value_name = "TYPE", value_parser = values::typeid)]

@@ -121,6 +121,20 @@ fn object_is_made_once_and_removed_with_yes() {
 }
 
 #[test]
+fn object_without_a_name_is_called_by_the_one_that_is_printed() {
+    let broker = Broker::start();
+    let printed = broker.run("object create - --type dict").ok();
+    let name = printed.trim();
+    let id = name.strip_prefix("_/").unwrap();
+    broker.run(&format!("object set {name} a 1")).ok();
+    broker.run(&format!("object set board inner {{\"$ref\":\"{id}\"}} --type dict")).ok();
+    assert_eq!(broker.run("object get board inner").ok(), format!("{{\"$ref\":\"{id}\"}}\n"));
+    assert_eq!(broker.run(&format!("object get {name} a")).ok(), "1\n");
+    let error = broker.run("object create _/77 --type dict").failed(2);
+    assert!(error.contains("only the broker gives names like _/77"), "{error}");
+}
+
+#[test]
 fn failure_says_what_to_try_and_has_its_exit_code() {
     let broker = Broker::start();
     let failed = |words: &str, code| broker.run(&format!("object {words}")).failed(code);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ganger_shared::admin::{AdminAnswer, AdminVerb};
-use ganger_shared::{CallError, Value};
+use ganger_shared::{CallError, ObjectId, Value};
 use ganger_worker::{Client, Ctx, Done, Error, Guard, JobError, Objects, Worker};
 
 use crate::support::{connect, with_broker};
@@ -55,6 +55,27 @@ fn proxies_take_and_give_the_programs_own_types() {
         let array = client.array::<i16>("samples", "i16", 3).await.unwrap();
         array.set(-1, &-5).await.unwrap();
         assert_eq!(array.slice(0, None).await.unwrap(), [0, 0, -5]);
+    });
+}
+
+#[test]
+fn value_refers_to_an_object_without_a_name() {
+    with_broker(|_broker, client| async move {
+        let inner = client.make_unnamed("dict/1", &[], None).await.unwrap();
+        let id = inner.id().unwrap();
+        client
+            .dict::<String, ObjectId>("outer")
+            .unwrap()
+            .set(&"inner".to_owned(), &id)
+            .await
+            .unwrap();
+        client.dict::<String, u64>(inner.name()).unwrap().set(&"a".to_owned(), &1).await.unwrap();
+
+        let outer = client.dict::<String, ObjectId>("outer").unwrap();
+        let found = outer.get(&"inner".to_owned()).await.unwrap().unwrap();
+        let inner = client.dict::<String, u64>(&found.name()).unwrap();
+        assert_eq!(inner.get(&"a".to_owned()).await.unwrap(), Some(1));
+        assert_eq!(client.object("outer").unwrap().id(), None);
     });
 }
 

@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 
 use bytes::Bytes;
-use ganger_shared::{Block, CallError, Packed, Value};
+use ganger_shared::{Block, CallError, ObjectId, Packed, Value};
 
 use super::{Form, ItemRun, List};
 use crate::object::{
@@ -266,6 +266,13 @@ impl Callable for List {
 
     fn extent(&self) -> Extent {
         Extent { items: self.length(), bytes: self.bytes() }
+    }
+
+    fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
+        let values = self.runs.iter().filter(|run| run.form == Form::Values);
+        for item in values.flat_map(|run| run.block.iter()) {
+            Packed::new(item).into_iter().for_each(|item| item.refs().for_each(&mut *tell));
+        }
     }
 
     fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {

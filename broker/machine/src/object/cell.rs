@@ -1,7 +1,7 @@
 //! `value/1`: one value and how often it was set.
 
 use bytes::Bytes;
-use ganger_shared::{CallError, Packed, What};
+use ganger_shared::{CallError, ObjectId, Packed, What};
 
 use super::{
     Args, Callable, Cx, Extent, Kind, Owner, Reply, Savepoint, no_method, part_of, part_to,
@@ -75,6 +75,10 @@ impl Callable for Cell {
 
     fn extent(&self) -> Extent {
         extent(&self.value)
+    }
+
+    fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
+        self.value.refs().for_each(tell);
     }
 
     fn savepoint(&self, method: &str, _args: &Args, _owner: Owner) -> Option<Savepoint> {

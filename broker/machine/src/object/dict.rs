@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ganger_shared::value::Key;
-use ganger_shared::{CallError, Packed, Time, Value, What};
+use ganger_shared::{CallError, ObjectId, Packed, Time, Value, What};
 use serde::{Deserialize, Serialize};
 
 use super::args::{key_of, pack, shown, tuple, wanted};
@@ -344,6 +344,12 @@ impl Callable for Dict {
 
     fn extent(&self) -> Extent {
         Extent { items: self.entries.len() as u64, bytes: self.bytes }
+    }
+
+    fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
+        for Entry { key, value, .. } in self.entries.values() {
+            key.refs().chain(value.refs()).for_each(&mut *tell);
+        }
     }
 
     fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {

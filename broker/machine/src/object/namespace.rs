@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ganger_shared::{CallError, Packed, Value};
+use ganger_shared::{CallError, ObjectId, Packed, Value};
 
 use super::args::{pack, shown, wanted};
 use super::{
@@ -102,6 +102,10 @@ impl Callable for Namespace {
 
     fn extent(&self) -> Extent {
         Extent { items: self.values.len() as u64, bytes: self.bytes }
+    }
+
+    fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
+        self.values.values().flat_map(Packed::refs).for_each(tell);
     }
 
     fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {

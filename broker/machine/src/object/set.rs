@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ganger_shared::value::Key;
-use ganger_shared::{CallError, Packed};
+use ganger_shared::{CallError, ObjectId, Packed};
 
 use super::args::{items_of, key_of, shown};
 use super::{
@@ -149,6 +149,10 @@ impl Callable for Set {
 
     fn extent(&self) -> Extent {
         Extent { items: self.members.len() as u64, bytes: self.bytes }
+    }
+
+    fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
+        self.members.values().flat_map(Packed::refs).for_each(tell);
     }
 
     fn savepoint(&self, method: &str, args: &Args, _owner: Owner) -> Option<Savepoint> {

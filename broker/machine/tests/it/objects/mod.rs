@@ -10,6 +10,7 @@ mod many;
 mod model;
 mod replay;
 mod sync;
+mod unnamed;
 mod values;
 mod watching;
 

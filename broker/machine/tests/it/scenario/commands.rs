@@ -341,6 +341,7 @@ impl World {
             ("grace", &mut config.grace),
             ("session_memory", &mut config.session_memory),
             ("cancel_grace", &mut config.cancel_grace),
+            ("unnamed_idle", &mut config.unnamed_idle),
         ];
         for (name, span) in spans {
             if let Some(millis) = words.millis(name)? {
