@@ -256,7 +256,7 @@ impl Callable for List {
                 Ok(Reply::None)
             }
             "sort" => {
-                let is_descending = args.some()?.is_some_and(|flag| flag == Packed::from(true));
+                let is_descending = args.flag()?;
                 args.end()?;
                 self.sort(is_descending, cx)
             }

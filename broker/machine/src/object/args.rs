@@ -104,6 +104,16 @@ impl Args {
         Ok(place.map_or(default, |place| clamped(place, length)))
     }
 
+    /// The next one, true or false, or what equals one of them; false where it is none or was not given.
+    pub(crate) fn flag(&mut self) -> Result<bool, CallError> {
+        match self.some()?.map(|value| value.unpack()) {
+            None => Ok(false),
+            Some(value) if value == true.into() => Ok(true),
+            Some(value) if value == false.into() => Ok(false),
+            Some(other) => Err(wanted("true or false", &other)),
+        }
+    }
+
     /// The next one, a fencing token, if it was given and is not none.
     pub(crate) fn token(&mut self) -> Result<Option<u64>, CallError> {
         self.some()?.map(|value| count_of(int_of(&value)?)).transpose()

@@ -359,7 +359,7 @@ impl Machine {
     ) -> Result<Option<Answer>, Rejection> {
         let mut args = Args::new(call.args.get(0));
         let is_immediate = match method.name {
-            "shutdown" => args.some().map(|flag| flag.is_some_and(|flag| flag == true.into())),
+            "shutdown" => args.flag(),
             _ => Ok(false),
         };
         let is_immediate = match is_immediate.and_then(|flag| args.end().map(|()| flag)) {

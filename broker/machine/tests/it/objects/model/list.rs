@@ -224,7 +224,7 @@ impl List {
     }
 
     fn order(&mut self, method: &str, mut args: Args<'_>) -> Outcome {
-        let is_descending = method == "sort" && args.some().is_some_and(|v| *v == true.into());
+        let is_descending = method == "sort" && args.flag()?;
         args.end()?;
         let mut values = self.values();
         if method == "reverse" {

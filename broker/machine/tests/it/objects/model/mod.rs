@@ -61,6 +61,15 @@ impl<'a> Args<'a> {
         self.given().filter(|value| !value.is_none())
     }
 
+    fn flag(&mut self) -> Fallible<bool> {
+        match self.some() {
+            None => Ok(false),
+            Some(value) if *value == true.into() => Ok(true),
+            Some(value) if *value == false.into() => Ok(false),
+            Some(_) => wrong_type(),
+        }
+    }
+
     fn int(&mut self) -> Fallible<i64> {
         whole(self.value()?)
     }

@@ -34,7 +34,7 @@ impl Queue {
             self.items.push(item.clone());
             return Ok(Value::None);
         }
-        let flag = if method == "shutdown" { args.some() } else { None };
+        let is_immediate = method == "shutdown" && args.flag()?;
         args.end()?;
         Ok(match method {
             "get" | "get_nowait" if self.items.is_empty() => {
@@ -52,7 +52,7 @@ impl Queue {
             "join" => Value::Bool(unfinished == 0),
             "shutdown" => {
                 self.is_shut_down = true;
-                if flag == Some(&Value::Bool(true)) {
+                if is_immediate {
                     self.items.clear();
                 }
                 Value::None
