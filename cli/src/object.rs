@@ -8,9 +8,9 @@ use ganger_shared::admin::{AdminAnswer, AdminVerb, ObjectDetails};
 use ganger_shared::object::QUEUE;
 use ganger_shared::object::types::{self, TYPES};
 use ganger_shared::value::Integer;
-use ganger_shared::{Durability, Name, Rejection, Value};
+use ganger_shared::{Durability, Name, Value};
 use ganger_worker::error::exit;
-use ganger_worker::{Client, Error, Object, Objects};
+use ganger_worker::{Client, Object, Objects};
 use serde_json::Value as Json;
 
 use crate::args::{Common, Consent, Format, Show};
@@ -200,19 +200,10 @@ async fn make(
     args: &[Value],
     durability: Option<Durability>,
 ) -> Result<bool> {
-    if typeid.as_str() == LIST {
-        let verb = AdminVerb::ListSet { list: name.clone(), durability };
-        return Ok(queue::count(client, verb).await? > 0);
-    }
-    match client.object_of(name, typeid)?.make(args, durability).await {
-        Ok(is_new) => Ok(is_new),
-        Err(Error::Rejected(Rejection::NotFound { .. })) => {
-            let sentence = format!("this broker makes no object {name}: create is operator-only");
-            Err(Failure::new(exit::REFUSED, sentence)
-                .with_advice("create = \"on-first-use\" in the broker's configuration"))
-        }
-        Err(error) => Err(explained(client, error).await),
-    }
+    let args = input::encoded(args)?;
+    let (object, typeid) = (name.clone(), typeid.clone());
+    let verb = AdminVerb::ObjectMake { object, typeid, args, durability };
+    Ok(queue::count(client, verb).await? > 0)
 }
 
 async fn create(client: &Client, out: &Output, quiet: bool, args: CreateArgs) -> Result {

@@ -2,6 +2,7 @@
 //!
 //! Not on the path of jobs; answers may be large and are made to be shown.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
@@ -149,6 +150,18 @@ pub enum AdminVerb {
     ObjectRemove {
         /// Which.
         object: Name,
+    },
+    /// Makes an object, a list or a queue of items, also where clients may not. Answered by Done, which
+    /// counts 0 where it is there already.
+    ObjectMake {
+        /// Its name.
+        object: Name,
+        /// Its type.
+        typeid: Name,
+        /// What it is made with: encoded values, one after the other.
+        args: Bytes,
+        /// What an answer about it promises. Without it, what those about new queues do.
+        durability: Option<Durability>,
     },
 }
 
@@ -351,6 +364,8 @@ pub struct ListInfo {
     pub items_max: u64,
     /// The most bytes.
     pub bytes_max: u64,
+    /// What an answer about it promises.
+    pub durability: Durability,
 }
 
 /// One session.

@@ -209,6 +209,10 @@ impl Machine {
         }
         match self.subject(name) {
             Some(subject) => self.judge_type(name, subject, typeid),
+            None if typeid.as_str() == crate::list::TYPEID => {
+                self.judge_name(name, typeid)?;
+                self.make_list(name, args, *durability, out).map(drop)
+            }
             None => {
                 self.make_object(Some(name.clone()), typeid, args.clone(), *durability, out)?;
                 Ok(())
@@ -227,8 +231,11 @@ impl Machine {
         let made = self.served(typeid)?;
         let name = self.name_for_use(name, made.typeid)?;
         if made.typeid == crate::list::TYPEID {
-            let list = self.list_for_use(&name, out)?;
-            return Ok(Subject::List(list));
+            if durability.is_some() || !args.is_empty() {
+                return self.make_list(&name, &args, durability, out);
+            }
+            // Whoever uses it first with jobs decides what it promises.
+            return self.list_for_use(&name, out).map(Subject::List);
         }
         let durability = durability.unwrap_or(self.config.queue_defaults.durability);
         self.judge_durability(durability)?;
@@ -247,6 +254,22 @@ impl Machine {
         let (at, object, typeid) = (self.now, name.clone(), typeid.clone());
         self.happen(Event::ObjectMade { at, object, typeid, durability, limits, args }, out);
         self.subject(&name).ok_or_else(|| not_found("object", &name))
+    }
+
+    fn make_list(
+        &mut self,
+        name: &Name,
+        args: &Bytes,
+        durability: Option<Durability>,
+        out: &mut Output,
+    ) -> Result<Subject, Rejection> {
+        if !args.is_empty() {
+            return Err(Rejection::Invalid("a list is made with nothing".to_owned()));
+        }
+        if let Some(event) = self.decide_list_set(name, durability)? {
+            self.happen(event, out);
+        }
+        self.subject(name).ok_or_else(|| not_found("list", name))
     }
 
     /// The name under which something of type `typeid` is made: nothing else has it.

@@ -19,6 +19,7 @@ use crate::object::{ObjectKey, Owner};
 use crate::objects::typeid_name;
 use crate::output::Output;
 use crate::queue::{Queue, QueueKey};
+use crate::registry::Registration;
 use crate::run::{Phase, Run, RunKey};
 use crate::session::Session;
 use crate::submit::not_found;
@@ -138,6 +139,19 @@ impl Machine {
                 promise = self.objects[key.0].durability;
                 self.remove_object(key, out);
                 AdminAnswer::Done { count: 1 }
+            }
+            AdminVerb::ObjectMake { object, typeid, args, durability } => {
+                self.judge_caller(session, &object)?;
+                let is_new =
+                    self.subject(&object).is_none() && !self.queue_names.contains_key(&object);
+                let registration = Registration { args, durability, ..Registration::new(typeid) };
+                self.register(&object, &registration, out)?;
+                // One that was made before may not be safe yet.
+                promise = match self.subject(&object) {
+                    Some(subject) => self.subject_durability(subject),
+                    None => self.promise(self.queue_key(&object)?),
+                };
+                AdminAnswer::Done { count: u64::from(is_new) }
             }
             AdminVerb::SessionList => {
                 let all = self.sessions.iter();
@@ -393,6 +407,7 @@ impl Machine {
             followers: list.followers.len() as u64,
             items_max: self.config.list_items_max,
             bytes_max: self.config.list_bytes_max,
+            durability: list.durability,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use bytes::Bytes;
 use ganger_shared::Value;
 use serde::de::IgnoredAny;
 
@@ -28,6 +29,14 @@ pub(super) fn value(typed: &str) -> Result<Value> {
 
 pub(super) fn values(typed: &[String]) -> Result<Vec<Value>> {
     typed.iter().map(|typed| value(typed)).collect()
+}
+
+/// Values as a request has them, one after the other.
+pub(super) fn encoded(values: &[Value]) -> Result<Bytes> {
+    let mut encoded = Vec::new();
+    let each = values.iter().try_for_each(|value| value.encode_to(&mut encoded));
+    each.map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(encoded.into())
 }
 
 /// What is no JSON is text, and what is JSON but no value is a mistake.

@@ -34,9 +34,9 @@ impl From<ObjectInfo> for Row {
 
 impl From<ListInfo> for Row {
     fn from(info: ListInfo) -> Self {
-        let ListInfo { name, length, bytes, .. } = info;
+        let ListInfo { name, length, bytes, durability, .. } = info;
         let typeid = Name::new(LIST).expect("a type of the table has a name");
-        let (durability, revision) = (None, None);
+        let (durability, revision) = (Some(durability), None);
         Self { name, typeid, durability, revision, items: length, bytes, holders: 0, waiting: 0 }
     }
 }

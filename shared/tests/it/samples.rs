@@ -56,7 +56,7 @@ variants! {
     Prerequisite: Jobs Counter List;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
         JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet ObjectList ObjectShow
-        ObjectRemove;
+        ObjectRemove ObjectMake;
     AdminAnswer: Done Status Queues Queue Jobs Lists Sessions Objects Object;
     By: Session Holder Lease;
     CallError: Index Key Absent Type Value Empty Full Revision NotHeld StaleToken Deadlock Broken
@@ -333,6 +333,10 @@ fn verbs() -> Vec<Sample<AdminVerb>> {
     for (detail, durability) in [("ListSet", None), ("ListSet.Strict", Some(Durability::Strict))] {
         samples.push((detail.to_owned(), AdminVerb::ListSet { list: name("log"), durability }));
     }
+    let (object, typeid, durability) = (name("visits"), name("counter/1"), None);
+    let args = Value::from(5).pack().unwrap().into_bytes();
+    let make = AdminVerb::ObjectMake { object, typeid, args, durability };
+    samples.push(("ObjectMake".to_owned(), make));
     samples
 }
 
@@ -559,6 +563,7 @@ fn answers() -> Vec<Sample<AdminAnswer>> {
             followers: 5,
             items_max: 1_000_000,
             bytes_max: 1 << 30,
+            durability: Durability::Relaxed,
         }]),
         AdminAnswer::Sessions(vec![SessionInfo {
             session: SESSION,

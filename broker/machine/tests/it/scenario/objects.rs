@@ -5,7 +5,7 @@
 //!   call c1 NAME METHOD [seq=] [answered=] [type=] [by=2|lease#1] [wait=5s] [VALUE …] [; VALUE …]
 //!   finish w1 lease#1 OUTPUT [; NAME[:TYPEID] METHOD VALUE … | ; submit QUEUE NUMBER PAYLOAD …]
 //!   watch c1 NAME [from=5] [made=0s] [window=10] [sub=7]
-//!   objects    object NAME    remove NAME
+//!   objects    object NAME    remove NAME    make NAME TYPEID [durability=] [VALUE …]
 //! ```
 //!
 //! A value is JSON, and what is no JSON is a text. Calls are numbered from 1000 on, session by session;
@@ -119,6 +119,12 @@ pub(super) fn admin_verb(verb: &str, words: &mut Words<'_>) -> Result<Option<Adm
         "objects" => AdminVerb::ObjectList,
         "object" => AdminVerb::ObjectShow { object: name(words.next("an object")?)? },
         "remove" => AdminVerb::ObjectRemove { object: name(words.next("an object")?)? },
+        "make" => AdminVerb::ObjectMake {
+            object: name(words.next("an object")?)?,
+            typeid: name(words.next("a typeid")?)?,
+            durability: words.named.remove("durability").map(durability).transpose()?,
+            args: arguments(&words.ordered.by_ref().collect::<Vec<_>>()),
+        },
         _ => return Ok(None),
     }))
 }
