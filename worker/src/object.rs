@@ -433,16 +433,11 @@ impl Object {
         Watch::begin(self.client.clone(), self.name.clone(), from).await
     }
 
-    /// What a method takes, as far as one can tell without its type: whatever is called so by a type
-    /// of the table. What changes an object is numbered, and a number too many does no harm.
+    /// What a method takes. Without a type of the table it may change the object, whatever it is called:
+    /// what changes something must have a number, and a number too many does no harm.
     fn takes(&self, method: &str) -> Takes {
         let typeid = self.typeid.as_ref().and_then(|typeid| types::builtin(typeid));
-        let known = typeid.map_or(types::TYPES, core::slice::from_ref);
-        let mut found = known.iter().filter_map(|found| found.method(method));
-        match found.next() {
-            Some(first) if found.all(|other| other.takes == first.takes) => first.takes,
-            Some(_) | None => Takes::Turn,
-        }
+        typeid.and_then(|typeid| typeid.method(method)).map_or(Takes::Turn, |found| found.takes)
     }
 
     async fn begin(&self, method: String, takes: Takes, args: Block, wait: Duration) -> Answered {

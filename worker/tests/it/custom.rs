@@ -49,6 +49,11 @@ impl Inventory {
         }
     }
 
+    /// Called like what only reads in other types.
+    pub fn get(&mut self, item: String) -> Option<u32> {
+        self.left.remove(&item)
+    }
+
     pub fn find(&self, item: String) -> Option<u32> {
         self.left.get(&item).copied()
     }
@@ -79,6 +84,7 @@ fn proxy_calls_the_methods_of_a_type_that_the_broker_was_told_of() {
         // Whoever has no such type calls by name, and reads the error's text.
         let object = connect(&broker).await.object("shop").unwrap();
         let refused = object.invoke("take", &["kiwi".into()], Duration::ZERO).await.unwrap_err();
+        assert!(object.invoke("get", &["kiwi".into()], Duration::ZERO).await.unwrap().is_none());
         assert_eq!(refused.to_string(), "kiwi is sold out");
         let again: Shop = connect(&broker).await.open("shop", &[]).await.unwrap();
         assert_eq!(again.find(pears()).await.unwrap(), Some(1));
