@@ -51,6 +51,7 @@ mod effects;
 mod endings;
 pub mod error;
 pub mod exec;
+mod feed;
 mod follow;
 mod handler;
 mod heartbeat;

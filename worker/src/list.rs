@@ -11,7 +11,7 @@ use ganger_shared::{Block, JobId, Name, Rejection, Request, Response, Subscripti
 use crate::calls::unexpected;
 use crate::client::Client;
 use crate::error::Error;
-use crate::follow::Feed;
+use crate::follow::ItemFeed;
 use crate::pops::Popping;
 
 /// Items that a follow takes ahead: 1,024, some of which are read while others come.
@@ -212,7 +212,7 @@ impl List {
     /// from the end.
     #[must_use]
     pub fn follow(&self, start: i64) -> Follow {
-        let feed = Arc::new(Feed::new(self.name.clone(), start, WINDOW));
+        let feed = Arc::new(ItemFeed::new(self.name.clone(), start, WINDOW));
         let id = self.client.session().follow(&feed);
         Follow { client: self.client.clone(), id, feed }
     }
@@ -236,7 +236,7 @@ fn page(response: Response) -> Result<Page, Error> {
 pub struct Follow {
     client: Client,
     id: SubscriptionId,
-    feed: Arc<Feed>,
+    feed: Arc<ItemFeed>,
 }
 
 impl Follow {

@@ -26,7 +26,7 @@ pub(crate) use self::leases::{Held, parts_that_fit};
 use crate::calls::{Answer, Answered, Call};
 use crate::endings::Collector;
 use crate::error::Error;
-use crate::follow::Feed;
+use crate::follow::ItemFeed;
 use crate::inbox::Inbox;
 use crate::oneshot;
 use crate::pops::Pops;
@@ -95,7 +95,7 @@ enum Link {
 #[derive(Clone, Debug)]
 enum Listener {
     Jobs(Arc<Inbox>),
-    Items(Arc<Feed>),
+    Items(Arc<ItemFeed>),
     Changes(Arc<ChangeFeed>),
 }
 
@@ -257,7 +257,7 @@ impl Session {
         self.listen(Listener::Jobs(Arc::clone(inbox)))
     }
 
-    pub(crate) fn follow(&self, feed: &Arc<Feed>) -> SubscriptionId {
+    pub(crate) fn follow(&self, feed: &Arc<ItemFeed>) -> SubscriptionId {
         self.listen(Listener::Items(Arc::clone(feed)))
     }
 
