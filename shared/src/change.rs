@@ -9,8 +9,9 @@ use crate::value::Packed;
 
 /// One change of an object.
 ///
-/// It says what is so afterwards, not what was done: to take a change that was taken already does no
-/// harm, once all that came after it is taken again too.
+/// Of anything but a list it says what is so afterwards, not what was done: to take a change that was taken
+/// already does no harm, once all that came after it is taken again too. Changes of a list are taken once
+/// each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// How often the object was changed by then. Grows from change to change; several changes that
@@ -38,4 +39,13 @@ pub enum What {
     Cleared,
     /// More than a change can say: read the object anew.
     Anew,
+    /// Of a list: other items are in the place of these. An append removes none, at the end.
+    Spliced {
+        /// The position of the first, counted from the front.
+        at: u64,
+        /// How many from there on are gone.
+        removed: u64,
+        /// What is there instead.
+        items: Vec<Packed>,
+    },
 }

@@ -278,7 +278,7 @@ pub enum Request {
         #[serde(deserialize_with = "bounded::vec::<_, _, PREREQUISITES_MAX>")]
         prerequisites: Vec<Prerequisite>,
     },
-    /// Tells the changes of a counter, value or dict as they happen. Answered by Watching and then by
+    /// Tells the changes of a counter, value, dict or list as they happen. Answered by Watching and then by
     /// Changed, again and again; or by Rejected, be it later: when the object is removed, and when
     /// changes are forgotten that could not be sent.
     Watch {

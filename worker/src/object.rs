@@ -409,10 +409,12 @@ impl Object {
         Ok(answers.pop().unwrap_or_default().unpack())
     }
 
-    /// Watches its changes: those after revision `from`, or those from now on. For counters, values and dicts.
+    /// Watches its changes: those after revision `from`, or those from now on. For counters, values, dicts and
+    /// lists.
     ///
     /// For a copy of it, begin to watch, then read it, then apply the changes as they come: each says what is
-    /// so after it, so those that were read already do no harm.
+    /// so after it, so those that were read already do no harm. Of a list, read a
+    /// [`snapshot`](ganger_shared::object::proxy::ListProxy::snapshot) and apply what is later than that.
     ///
     /// ```no_run
     /// use ganger_worker::{Client, Objects};

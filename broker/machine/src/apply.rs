@@ -16,13 +16,15 @@ use crate::finished::Finished;
 use crate::list::{Form, List, ListKey};
 use crate::machine::Machine;
 use crate::object::Owner;
+use crate::objects::Subject;
 use crate::output::Output;
 use crate::payloads::Payloads;
+use crate::promise::is_kept;
 use crate::queue::{Queue, QueueKey};
 use crate::run::{Lease, Phase, Run, RunKey, Watcher};
-use crate::seq::Seq;
 use crate::session::{Connection, Session};
 use crate::timer::Timer;
+use crate::watching::Watched;
 
 impl Machine {
     pub(crate) fn apply(&mut self, event: Event, out: &mut Output) {
@@ -58,10 +60,18 @@ impl Machine {
                 self.list_named(&list, durability);
             }
             Event::ListSet { list, durability, end } => {
-                let list = self.list_named(&list, durability);
-                let list = &mut self.lists[list.0];
-                (list.durability, list.is_decided) = (durability, true);
+                let key = self.list_named(&list, durability);
+                self.set_list_promise(key, durability, out);
+                let list = &mut self.lists[key.0];
+                list.is_decided = true;
                 list.end = list.end.max(end);
+            }
+            Event::ListWatched { at, list } => {
+                self.see_time(at);
+                if let Some(&key) = self.list_names.get(&list) {
+                    let watched = &mut self.lists[key.0].watched;
+                    watched.get_or_insert_with(|| Box::new(Watched::begin(at)));
+                }
             }
             Event::SessionNamed { key, session, name } => {
                 let session = self.session_of(session, key);
@@ -73,8 +83,7 @@ impl Machine {
                 let kept = self.promise(queue) > Durability::Memory;
                 let session = self.session_of(jobs.first.session, key);
                 session.take_numbers(jobs.first.seq, jobs.end_seq(), kept);
-                let record = self.record_of(queue, out);
-                self.apply_submitted(at, queue, jobs, options, payloads, record);
+                self.apply_submitted(at, queue, jobs, options, payloads, out);
             }
             Event::Due { jobs } => {
                 for run in self.isolate(jobs) {
@@ -136,19 +145,14 @@ impl Machine {
                     list.is_some_and(|list| self.lists[list.0].durability > Durability::Memory);
                 self.session_of(session, key).take_numbers(seq, seq + 1, kept);
                 if let Some(list) = list {
-                    self.bytes += items.size_bytes() as u64;
-                    self.lists[list.0].append(None, Form::Strings, items);
-                    self.serve_list(list, out);
+                    self.append_items(list, None, items, out);
                 }
             }
             Event::Removed { list, start, count } => {
                 if let Some(&list) = self.list_names.get(&list)
                     && count > 0
                 {
-                    let list = &mut self.lists[list.0];
-                    let before = list.bytes();
-                    list.remove(start, start.saturating_add(count));
-                    self.bytes -= before - list.bytes();
+                    self.apply_removed_items(list, start, count, out);
                 }
             }
             Event::Left { session } => self.apply_left(session),
@@ -172,7 +176,7 @@ impl Machine {
                 self.see_time(at);
                 if let Some(&key) = self.object_names.get(&object) {
                     self.apply_passed(key, at);
-                    self.serve_watchers(key, out);
+                    self.serve_watchers(Subject::Object(key), out);
                 }
             }
             Event::ObjectRemoved { object } => self.apply_removed(&object),
@@ -217,6 +221,50 @@ impl Machine {
         key
     }
 
+    /// What a list promises from here on.
+    fn set_list_promise(&mut self, key: ListKey, durability: Durability, out: &mut Output) {
+        let list = &mut self.lists[key.0];
+        let turns = is_kept(list.durability) != is_kept(durability);
+        list.durability = durability;
+        if turns {
+            self.begin_list_anew(key, out);
+        }
+    }
+
+    /// Adds strings at the end of a list, for those who follow it, watch it or wait for items.
+    fn append_items(
+        &mut self,
+        key: ListKey,
+        jobs: Option<ganger_shared::JobRange>,
+        items: ganger_shared::Block,
+        out: &mut Output,
+    ) {
+        self.bytes += items.size_bytes() as u64;
+        let list = &mut self.lists[key.0];
+        if list.watched.is_some() {
+            // Each item counts: jobs that ended together may be in several runs when they end again in
+            // a replay, and must come to the same revision.
+            let (count, whats) = (u64::from(items.count()), list.told_of_append(&items));
+            self.note_list_changes(key, count, whats.into_iter().collect());
+            self.serve_watchers(Subject::List(key), out);
+        }
+        self.lists[key.0].append(jobs, Form::Strings, items);
+        self.serve_list(key, out);
+    }
+
+    fn apply_removed_items(&mut self, key: ListKey, start: u64, count: u64, out: &mut Output) {
+        let list = &mut self.lists[key.0];
+        if list.watched.is_some() {
+            let whats = list.told_of_removal(start, count);
+            self.note_list_changes(key, 1, whats.into_iter().collect());
+            self.serve_watchers(Subject::List(key), out);
+        }
+        let list = &mut self.lists[key.0];
+        let before = list.bytes();
+        list.remove(start, start.saturating_add(count));
+        self.bytes -= before - list.bytes();
+    }
+
     fn apply_submitted(
         &mut self,
         at: Time,
@@ -224,17 +272,16 @@ impl Machine {
         jobs: ganger_shared::JobRange,
         options: JobOptions,
         payloads: ganger_shared::Block,
-        record: Option<Seq>,
+        out: &mut Output,
     ) {
+        let record = self.record_of(queue_key, out);
         let results = self.results_list(queue_key, &options.results);
         if let Some(list) = results {
-            let durability = self.promise(queue_key);
-            let list = &mut self.lists[list.0];
-            if list.is_undecided() {
+            if self.lists[list.0].is_undecided() {
                 // Somebody looked for it before there was anything in it.
-                list.durability = durability;
+                self.set_list_promise(list, self.promise(queue_key), out);
             }
-            list.feeders.insert(queue_key);
+            self.lists[list.0].feeders.insert(queue_key);
         }
         let queue = &mut self.queues[queue_key.0];
         queue.totals.submitted += u64::from(jobs.count);
@@ -366,9 +413,7 @@ impl Machine {
                 let run = self.take(key);
                 let outputs = outputs.part(offset, run.jobs.count);
                 if let Some(list) = run.results {
-                    self.bytes += outputs.size_bytes() as u64;
-                    self.lists[list.0].append(Some(run.jobs), Form::Strings, outputs.clone());
-                    self.serve_list(list, out);
+                    self.append_items(list, Some(run.jobs), outputs.clone(), out);
                 }
                 self.finish(run, Ending::Acked { outputs }, out);
             }

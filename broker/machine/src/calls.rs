@@ -325,10 +325,7 @@ impl Machine {
     fn serve_pop(&mut self, key: ListKey, pop: WaitingPop, out: &mut Output) {
         let list = &mut self.lists[key.0];
         let items = list.take_front(u64::from(pop.max), ANSWER_BYTES);
-        for run in &items {
-            list.unconfirmed += u64::from(run.block.count());
-            list.unconfirmed_bytes += run.block.size_bytes() as u64;
-        }
+        list.note_popped(&items);
         if let Some(holder) = self.sessions.get_mut(&pop.session) {
             holder.popped.entry(key).or_default().insert(pop.receipt, items.clone());
         }
@@ -379,7 +376,7 @@ impl Machine {
             return;
         }
         for run in arrived.into_values().flatten() {
-            self.forget_unconfirmed(list, &run);
+            self.lists[list.0].forget_popped(&run);
             self.bytes -= run.block.size_bytes() as u64;
             let (start, count) = (run.start, u64::from(run.block.count()));
             let name = self.lists[list.0].name.clone();
@@ -397,12 +394,6 @@ impl Machine {
         }
     }
 
-    fn forget_unconfirmed(&mut self, list: ListKey, run: &ItemRun) {
-        let list = &mut self.lists[list.0];
-        list.unconfirmed -= u64::from(run.block.count());
-        list.unconfirmed_bytes -= run.block.size_bytes() as u64;
-    }
-
     /// Gives what the session has popped and not confirmed back to its lists.
     pub(crate) fn put_back_popped(&mut self, session: SessionId, out: &mut Output) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
@@ -413,7 +404,7 @@ impl Machine {
         }
         for (list, receipts) in popped {
             for run in receipts.into_values().flatten() {
-                self.forget_unconfirmed(list, &run);
+                self.lists[list.0].forget_popped(&run);
                 self.lists[list.0].put_back(run);
             }
             self.serve_pops(list, out);

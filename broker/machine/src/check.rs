@@ -6,6 +6,7 @@ use ganger_shared::{By, JobId};
 
 use crate::list::ListKey;
 use crate::machine::Machine;
+use crate::objects::Subject;
 use crate::places::place;
 use crate::promise::is_kept;
 use crate::queue::callers::Wish;
@@ -110,7 +111,9 @@ impl Machine {
         assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
         let objects: u64 = self.objects.iter().map(|(_, object)| object.kind.extent().bytes).sum();
         let answers: u64 = self.sessions.values().map(|session| session.answers.bytes()).sum();
-        let changes: u64 = self.object_names.values().map(|&key| self.check_history(key)).sum();
+        let watched = self.object_names.values().map(|&key| Subject::Object(key));
+        let watched = watched.chain(self.list_names.values().map(|&key| Subject::List(key)));
+        let changes: u64 = watched.map(|subject| self.check_history(subject)).sum();
         let watches: usize = self.sessions.values().map(|session| session.watches.len()).sum();
         assert_eq!(self.watches(), watches, "watches");
         let expected = in_memory + list_bytes + parked + objects + answers + changes;

@@ -270,4 +270,11 @@ pub enum Event {
     },
     /// A method was called that has changed a queue otherwise than by putting something in.
     QueueCalled(Box<QueueCalled>),
+    /// Somebody watches a list for the first time: its changes are counted from here on.
+    ListWatched {
+        /// When.
+        at: Time,
+        /// The list.
+        list: Name,
+    },
 }

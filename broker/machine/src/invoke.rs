@@ -375,9 +375,7 @@ impl Machine {
             self.take_room(Size { jobs: 0, bytes });
             out.journal.push(event);
         }
-        if let Subject::Object(key) = subject {
-            self.serve_watchers(key, out);
-        }
+        self.serve_watchers(subject, out);
     }
 
     /// Keeps an answer for whoever asks again, and forgets those that have come.
@@ -411,12 +409,16 @@ impl Machine {
     ) {
         let caller = (called.session, called.key);
         self.remember(caller, (called.seq, called.answered), &carried.answer, is_kept);
-        if let Subject::Object(key) = subject {
-            let object = &mut self.objects[key.0];
-            object.revision += 1;
-            self.remember_changes(key, core::mem::take(&mut carried.whats));
-            self.note_holder(key, Owner { session: called.session, by: called.by });
-            self.note_deadline(key);
+        let whats = core::mem::take(&mut carried.whats);
+        match subject {
+            Subject::Object(key) => {
+                let object = &mut self.objects[key.0];
+                object.revision += 1;
+                self.remember_changes(key, whats);
+                self.note_holder(key, Owner { session: called.session, by: called.by });
+                self.note_deadline(key);
+            }
+            Subject::List(key) => self.note_list_changes(key, 1, whats),
         }
         self.note_number(&called.object);
         self.note_references(&called.object, &called.args);

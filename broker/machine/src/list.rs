@@ -4,6 +4,7 @@
 
 mod edit;
 mod methods;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,6 +14,7 @@ use ganger_shared::{
 };
 
 use crate::queue::QueueKey;
+use crate::watching::Watched;
 
 /// Where a list is kept. Lists are not removed, so a key stays good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +122,9 @@ pub(crate) struct List {
     pub(crate) end: u64,
     length: u64,
     bytes: u64,
-    /// Items that were popped and not confirmed; they can come back.
+    /// Runs that were popped and not confirmed, by their first index; they can come back.
+    popped: BTreeMap<u64, ItemRun>,
+    /// How many items they have.
     pub(crate) unconfirmed: u64,
     pub(crate) unconfirmed_bytes: u64,
     /// Running jobs whose results will come here: their room is kept.
@@ -131,6 +135,8 @@ pub(crate) struct List {
     pub(crate) pops: BTreeMap<u64, WaitingPop>,
     next_turn: u64,
     pub(crate) followers: BTreeMap<(SessionId, SubscriptionId), Follower>,
+    /// None until somebody has watched it.
+    pub(crate) watched: Option<Box<Watched>>,
 }
 
 impl List {
@@ -143,6 +149,7 @@ impl List {
             end: 0,
             length: 0,
             bytes: 0,
+            popped: BTreeMap::new(),
             unconfirmed: 0,
             unconfirmed_bytes: 0,
             reserved: 0,
@@ -150,6 +157,7 @@ impl List {
             pops: BTreeMap::new(),
             next_turn: 0,
             followers: BTreeMap::new(),
+            watched: None,
         }
     }
 
@@ -211,6 +219,22 @@ impl List {
             }
         }
         taken
+    }
+
+    /// Runs that were taken from the front are popped and not confirmed.
+    pub(crate) fn note_popped(&mut self, runs: &[ItemRun]) {
+        for run in runs {
+            self.unconfirmed += u64::from(run.block.count());
+            self.unconfirmed_bytes += run.block.size_bytes() as u64;
+            self.popped.insert(run.start, run.clone());
+        }
+    }
+
+    /// One of them is confirmed, or comes back.
+    pub(crate) fn forget_popped(&mut self, run: &ItemRun) {
+        self.unconfirmed -= u64::from(run.block.count());
+        self.unconfirmed_bytes -= run.block.size_bytes() as u64;
+        self.popped.remove(&run.start);
     }
 
     /// Gives items back that were taken before.
@@ -304,6 +328,11 @@ impl List {
         for (a, b) in self.runs.iter().zip(self.runs.iter().skip(1)) {
             assert!(a.end() <= b.start, "items of list {} overlap", self.name);
         }
+        let popped = self.popped.values();
+        let popped: u64 = popped.map(|run| u64::from(run.block.count())).sum();
+        assert_eq!(popped, self.unconfirmed, "popped items of list {}", self.name);
+        let recorded: Vec<_> = self.recorded().map(|run| (run.start, run.end())).collect();
+        assert!(recorded.is_sorted_by(|a, b| a.1 <= b.0), "popped items of {}", self.name);
         assert!(self.runs.back().is_none_or(|run| run.end() <= self.end));
         assert!(self.runs.iter().all(|run| run.block.count() > 0), "empty run in {}", self.name);
     }

@@ -337,6 +337,7 @@ impl Machine {
             | Event::QueuePaused { .. }
             | Event::ListMade { .. }
             | Event::ListSet { .. }
+            | Event::ListWatched { .. }
             | Event::Due { .. }
             | Event::Stopping { .. }
             | Event::Ended { .. }
@@ -398,7 +399,9 @@ impl Machine {
             | Event::Held { jobs: range, .. }
             | Event::Met { jobs: range, .. }
             | Event::Forgotten { jobs: range } => jobs(range),
-            Event::Appended { list: name, .. } | Event::Removed { list: name, .. } => list(name),
+            Event::Appended { list: name, .. }
+            | Event::Removed { list: name, .. }
+            | Event::ListWatched { list: name, .. } => list(name),
             // It goes with the event that it precedes.
             Event::SessionNamed { .. } => Durability::Memory,
             Event::Left { session } => match self.sessions.get(session) {

@@ -11,6 +11,7 @@ use crate::answers::Answers;
 use crate::list::{ItemRun, ListKey};
 use crate::numbers::Numbers;
 use crate::object::ObjectKey;
+use crate::objects::Subject;
 
 use crate::queue::QueueKey;
 use crate::queue::callers::Place;
@@ -50,8 +51,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// Lists it follows, so that the follows end with the connection.
     pub(crate) follows: BTreeMap<SubscriptionId, ListKey>,
-    /// Objects it watches, likewise.
-    pub(crate) watches: BTreeMap<SubscriptionId, ObjectKey>,
+    /// Objects and lists it watches, likewise.
+    pub(crate) watches: BTreeMap<SubscriptionId, Subject>,
     /// The turns of its pops that wait, by list and receipt.
     pub(crate) pops: BTreeMap<(ListKey, u64), u64>,
     /// Its calls on objects that wait, by turn, with their numbers.

@@ -30,7 +30,7 @@ use crate::backlog::Load;
 use crate::event::{Event, StopCause};
 use crate::finished::Finished;
 use crate::held::{Held, awaited};
-use crate::list::{Form, ItemRun, ListKey};
+use crate::list::{Form, ItemRun, List, ListKey};
 use crate::machine::Machine;
 use crate::objects::typeid_name;
 use crate::output::Output;
@@ -39,7 +39,7 @@ use crate::promise::is_kept;
 use crate::queue::{Queue, QueueKey};
 use crate::run::{Lease, Phase, Run, RunKey};
 use crate::seq::Seq;
-use crate::watching::History;
+use crate::watching::{History, Watched};
 
 pub use crate::numbers::Numbers;
 pub use crate::queue::Totals;
@@ -174,6 +174,15 @@ pub enum Stated {
         /// When.
         made: Time,
     },
+    /// A list that somebody has watched. It follows its list.
+    Watched {
+        /// The list.
+        list: Name,
+        /// When that was for the first time.
+        made: Time,
+        /// How often it has changed since then.
+        revision: u64,
+    },
 }
 
 /// Jobs of one queue that have fared alike.
@@ -289,6 +298,7 @@ impl Stated {
             | Self::Object { .. }
             | Self::Fifo { .. }
             | Self::Made { .. }
+            | Self::Watched { .. }
             | Self::Complete => 0,
             Self::Values { values, .. } => values.size_bytes(),
             Self::Part { part, .. } => part.len(),
@@ -365,6 +375,11 @@ impl Machine {
         }
         for key in self.kept_lists() {
             tell(self.state_list(key));
+            let List { name, watched, .. } = &self.lists[key.0];
+            if let Some(watched) = watched {
+                let (list, made, revision) = (name.clone(), watched.made, watched.revision);
+                tell(Stated::Watched { list, made, revision });
+            }
         }
         for (&id, session) in self.sessions.iter().filter(|(_, session)| session.is_kept) {
             tell(Stated::Session {
@@ -567,6 +582,12 @@ impl Machine {
             Stated::Made { object, made } => {
                 if let Some(key) = self.object_names.get(&object) {
                     self.objects[key.0].made = made;
+                }
+            }
+            Stated::Watched { list, made, revision } => {
+                if let Some(&list) = self.list_names.get(&list) {
+                    let watched = Box::new(Watched::since(made, revision));
+                    self.lists[list.0].watched = Some(watched);
                 }
             }
             Stated::Part { object, part } => self.take_part(&object, &part),

@@ -4,6 +4,9 @@
 //! a replay carries the calls out again, and so comes to remember the same changes, as far back as the
 //! latest restatement. A client that comes back asks again, from the revision that it has seen.
 //!
+//! A list counts its changes and remembers them from when somebody watches it for the first time, which is
+//! in the journal, so that a replay counts the same. Until then that costs it nothing.
+//!
 //! ```text
 //!   call, or time that passes ─▶ What… ─▶ History ─▶ Changed to whoever watches and has room
 //!                                            └─ the oldest are forgotten ─▶ Rejected to whoever had none
@@ -12,12 +15,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ganger_shared::{
-    Change, Name, Rejection, RequestId, Response, SessionId, SubscriptionId, Time, What,
+    Change, Durability, Name, Packed, Rejection, RequestId, Response, SessionId, SubscriptionId,
+    Time, What,
 };
 
+use crate::event::Event;
+use crate::list::{List, ListKey};
 use crate::machine::{Machine, reject};
 use crate::object::ObjectKey;
+use crate::objects::Subject;
 use crate::output::Output;
+use crate::queue::Size;
 use crate::submit::not_found;
 
 /// Changes that are remembered of one object: 256, the window of a client that watches, so that what
@@ -34,6 +42,17 @@ const CHANGE_BYTES: u64 = 64;
 /// Bytes of changes that happened together, above which they are not told one by one: 1 MiB. It is also what
 /// one frame may have, so that it stays far below the frame limit.
 const TOGETHER_BYTES_MAX: u64 = 1 << 20;
+
+/// What an item of a change counts beside its bytes: 32, about what it takes in memory.
+const ITEM_BYTES: u64 = 32;
+
+/// The revision of a list as its first watch begins: 1, so that 0 is before it.
+const FIRST_REVISION: u64 = 1;
+
+/// Whether so many items with so many bytes are too much for a change to say.
+pub(crate) const fn is_too_much(items: u64, bytes: u64) -> bool {
+    bytes.saturating_add(items.saturating_mul(ITEM_BYTES)) > TOGETHER_BYTES_MAX - CHANGE_BYTES
+}
 
 /// The fields of a Watch.
 pub(crate) struct Watch {
@@ -53,6 +72,40 @@ pub(crate) struct Watcher {
     seen: u64,
     /// How many more may be sent.
     window: u64,
+}
+
+/// What a list has since it was watched for the first time.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// When that was, which tells its revisions from those that a list of its name had before.
+    pub(crate) made: Time,
+    pub(crate) revision: u64,
+    history: History,
+    watchers: BTreeMap<(SessionId, SubscriptionId), Watcher>,
+}
+
+impl Watched {
+    pub(crate) fn since(made: Time, revision: u64) -> Self {
+        Self { made, revision, history: History::since(revision), watchers: BTreeMap::new() }
+    }
+
+    pub(crate) fn begin(made: Time) -> Self {
+        Self::since(made, FIRST_REVISION)
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.history.bytes
+    }
+}
+
+/// What is told of an object or a list, and to whom.
+struct Told<'a> {
+    name: &'a Name,
+    promise: Durability,
+    made: Time,
+    revision: u64,
+    history: &'a mut History,
+    watchers: &'a mut BTreeMap<(SessionId, SubscriptionId), Watcher>,
 }
 
 /// The latest changes of an object.
@@ -127,14 +180,14 @@ impl History {
 }
 
 fn size_bytes(what: &What) -> u64 {
+    let size = |value: &Packed| value.as_bytes().len() as u64;
     let bytes = match what {
         What::Number(_) | What::Cleared | What::Anew => 0,
-        What::Value(value) => value.as_bytes().len(),
-        What::Key { key, value } => {
-            key.as_bytes().len() + value.as_ref().map_or(0, |value| value.as_bytes().len())
-        }
+        What::Value(value) => size(value),
+        What::Key { key, value } => size(key) + value.as_ref().map_or(0, size),
+        What::Spliced { items, .. } => items.iter().map(|item| size(item) + ITEM_BYTES).sum(),
     };
-    bytes as u64 + CHANGE_BYTES
+    bytes + CHANGE_BYTES
 }
 
 impl Machine {
@@ -147,37 +200,78 @@ impl Machine {
         let Watch { request, subscription, object: name, made, from, window } = watch;
         self.judge_calls(session, Some(subscription))?;
         self.judge_caller(session, &name)?;
-        let Some(&key) = self.object_names.get(&name) else {
-            return Err(self.unwatchable(&name));
-        };
-        let object = &self.objects[key.0];
-        let Some(reads) = object.kind.watched_by() else {
-            return Err(self.unwatchable(&name));
-        };
+        let Some(subject) = self.subject(&name) else { return Err(self.unwatchable(&name)) };
+        let Some(reads) = self.watched_by(subject) else { return Err(self.unwatchable(&name)) };
         if !self.config.registry.exposes(&name, reads) {
-            return Err(self.no_method(object.kind.typeid(), &name, reads));
+            return Err(self.no_method(self.subject_typeid(subject), &name, reads));
         }
-        let revision = object.revision;
+        if let Subject::List(list) = subject
+            && self.lists[list.0].watched.is_none()
+        {
+            let durability = self.lists[list.0].durability;
+            self.judge_storage(durability, Size { jobs: 0, bytes: 0 })?;
+            self.happen(Event::ListWatched { at: self.now, list: name.clone() }, out);
+        }
+        let Some(told) = self.told(subject) else { return Err(self.unwatchable(&name)) };
+        let (revision, since) = (told.revision, told.history.since);
         let seen = from.unwrap_or(revision);
-        if made.is_some_and(|made| made != object.made) || seen > revision {
+        if made.is_some_and(|made| made != told.made) || seen > revision {
             return Err(Rejection::Conflict(format!(
                 "{name} is at revision {revision} and is not the object that was at {seen}: it was removed \
                  and made anew; watch it from now on, then read it"
             )));
         }
-        if seen < object.history.since {
-            let since = object.history.since;
+        if seen < since {
             return Err(Rejection::Forgotten { object: name, from: seen, since });
         }
-        let (made, promise) = (object.made, object.durability);
+        let (made, promise) = (told.made, told.promise);
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
-        holder.watches.insert(subscription, key);
+        holder.watches.insert(subscription, subject);
         let watcher = Watcher { request, seen, window: u64::from(window) };
-        self.objects[key.0].watchers.insert((session, subscription), watcher);
+        if let Some(told) = self.told(subject) {
+            told.watchers.insert((session, subscription), watcher);
+        }
         out.promise(session, promise, Response::Watching { request, made, revision: seen });
-        self.serve_watchers(key, out);
+        self.serve_watchers(subject, out);
         Ok(())
+    }
+
+    /// The method that reads what is told of it; none where nothing is told.
+    fn watched_by(&self, subject: Subject) -> Option<&'static str> {
+        match subject {
+            Subject::Object(key) => self.objects[key.0].kind.watched_by(),
+            Subject::List(_) => Some("slice"),
+        }
+    }
+
+    /// What is told of an object, or of a list that somebody has watched.
+    fn told(&mut self, subject: Subject) -> Option<Told<'_>> {
+        match subject {
+            Subject::Object(key) => {
+                let object = &mut self.objects[key.0];
+                Some(Told {
+                    name: &object.name,
+                    promise: object.durability,
+                    made: object.made,
+                    revision: object.revision,
+                    history: &mut object.history,
+                    watchers: &mut object.watchers,
+                })
+            }
+            Subject::List(key) => {
+                let list = &mut self.lists[key.0];
+                let watched = list.watched.as_mut()?;
+                Some(Told {
+                    name: &list.name,
+                    promise: list.durability,
+                    made: watched.made,
+                    revision: watched.revision,
+                    history: &mut watched.history,
+                    watchers: &mut watched.watchers,
+                })
+            }
+        }
     }
 
     /// Why nothing of this name can be watched.
@@ -188,20 +282,32 @@ impl Machine {
             None => return not_found("object", name),
         };
         Rejection::Invalid(format!(
-            "{name} is a {is}; counters, values and dicts can be watched{}",
-            if is == crate::list::TYPEID { ", and a list followed" } else { "" }
+            "{name} is a {is}; counters, values, dicts and lists can be watched"
         ))
     }
 
     /// Remembers what has changed in an object with its latest revision.
     pub(crate) fn remember_changes(&mut self, key: ObjectKey, whats: Vec<What>) {
+        self.remember_of(Subject::Object(key), whats);
+    }
+
+    fn remember_of(&mut self, subject: Subject, whats: Vec<What>) {
         if whats.is_empty() {
             return;
         }
-        let object = &mut self.objects[key.0];
-        let before = object.history.bytes;
-        object.history.add(object.revision, whats);
-        self.bytes = self.bytes + object.history.bytes - before;
+        let Some(Told { revision, history, .. }) = self.told(subject) else { return };
+        let before = history.bytes;
+        history.add(revision, whats);
+        let after = history.bytes;
+        self.bytes = self.bytes + after - before;
+    }
+
+    /// A list has changed `times`: counts that if somebody has watched it, and remembers what is seen of it.
+    pub(crate) fn note_list_changes(&mut self, key: ListKey, times: u64, whats: Vec<What>) {
+        if let Some(watched) = &mut self.lists[key.0].watched {
+            watched.revision += times;
+            self.remember_of(Subject::List(key), whats);
+        }
     }
 
     /// More changes may be sent.
@@ -213,22 +319,25 @@ impl Machine {
         out: &mut Output,
     ) {
         let Some(holder) = self.sessions.get(&session) else { return };
-        let Some(&key) = holder.watches.get(&subscription) else { return };
-        if let Some(watcher) = self.objects[key.0].watchers.get_mut(&(session, subscription)) {
+        let Some(&subject) = holder.watches.get(&subscription) else { return };
+        let told = self.told(subject);
+        let watcher = told.and_then(|told| told.watchers.get_mut(&(session, subscription)));
+        if let Some(watcher) = watcher {
             watcher.window = watcher.window.saturating_add(u64::from(add));
         }
-        self.serve_watchers(key, out);
+        self.serve_watchers(subject, out);
     }
 
     /// Sends what there is to whoever has room for it; who has had none for too long is told that it has
     /// missed something.
-    pub(crate) fn serve_watchers(&mut self, key: ObjectKey, out: &mut Output) {
-        let object = &mut self.objects[key.0];
-        let (history, promise) = (&object.history, object.durability);
+    pub(crate) fn serve_watchers(&mut self, subject: Subject, out: &mut Output) {
+        let Some(Told { name, promise, history, watchers, .. }) = self.told(subject) else {
+            return;
+        };
         let mut late = Vec::new();
-        for (&(session, subscription), watcher) in &mut object.watchers {
+        for (&(session, subscription), watcher) in watchers {
             if watcher.seen < history.since {
-                late.push((session, subscription));
+                late.push((session, subscription, name.clone(), history.since));
                 continue;
             }
             while watcher.window > 0 {
@@ -239,9 +348,7 @@ impl Machine {
                 out.promise(session, promise, Response::Changed { subscription, changes });
             }
         }
-        for (session, subscription) in late {
-            let since = self.objects[key.0].history.since;
-            let object = self.objects[key.0].name.clone();
+        for (session, subscription, object, since) in late {
             if let Some(Watcher { request, seen: from, .. }) = self.unwatch(session, subscription) {
                 reject(session, request, Err(Rejection::Forgotten { object, from, since }), out);
             }
@@ -254,64 +361,81 @@ impl Machine {
         session: SessionId,
         subscription: SubscriptionId,
     ) -> Option<Watcher> {
-        let key = self.sessions.get_mut(&session)?.watches.remove(&subscription)?;
-        self.objects[key.0].watchers.remove(&(session, subscription))
+        let subject = self.sessions.get_mut(&session)?.watches.remove(&subscription)?;
+        self.told(subject)?.watchers.remove(&(session, subscription))
     }
 
     /// Tells those who watch an object that it is removed.
     pub(crate) fn end_watches(&mut self, key: ObjectKey, out: &mut Output) {
-        let Self { sessions, objects, .. } = self;
-        let object = &mut objects[key.0];
-        for ((session, subscription), watcher) in core::mem::take(&mut object.watchers) {
-            if let Some(holder) = sessions.get_mut(&session) {
+        let gone = not_found("object", &self.objects[key.0].name);
+        self.end_all_watches(Subject::Object(key), &gone, out);
+    }
+
+    /// A list goes into the journal or leaves it, where nothing of it is known so far: what was told of it
+    /// does not go on.
+    pub(crate) fn begin_list_anew(&mut self, key: ListKey, out: &mut Output) {
+        let List { name, durability, .. } = &self.lists[key.0];
+        let turned = Rejection::Conflict(format!(
+            "list {name} comes to promise {durability}; watch it from now on, then read it"
+        ));
+        self.end_all_watches(Subject::List(key), &turned, out);
+        let watched = self.lists[key.0].watched.take();
+        self.bytes -= watched.map_or(0, |watched| watched.bytes());
+    }
+
+    fn end_all_watches(&mut self, subject: Subject, why: &Rejection, out: &mut Output) {
+        let Some(told) = self.told(subject) else { return };
+        let (promise, watchers) = (told.promise, core::mem::take(told.watchers));
+        for ((session, subscription), watcher) in watchers {
+            if let Some(holder) = self.sessions.get_mut(&session) {
                 holder.watches.remove(&subscription);
             }
-            let (request, rejection) = (watcher.request, not_found("object", &object.name));
-            out.promise(session, object.durability, Response::Rejected { request, rejection });
+            let (request, rejection) = (watcher.request, why.clone());
+            out.promise(session, promise, Response::Rejected { request, rejection });
         }
     }
 
-    /// Asserts that what is remembered of an object is as it must be; returns its bytes.
-    pub(crate) fn check_history(&self, key: ObjectKey) -> u64 {
-        let object = &self.objects[key.0];
-        let History { changes, bytes, since } = &object.history;
+    /// Asserts that what is remembered of an object or a list is as it must be; returns its bytes.
+    pub(crate) fn check_history(&self, subject: Subject) -> u64 {
+        let name = self.subject_name(subject);
+        let (history, at, watchers) = match subject {
+            Subject::Object(key) => {
+                let object = &self.objects[key.0];
+                (&object.history, object.revision, &object.watchers)
+            }
+            Subject::List(key) => match &self.lists[key.0].watched {
+                Some(watched) => (&watched.history, watched.revision, &watched.watchers),
+                None => return 0,
+            },
+        };
+        let History { changes, bytes, since } = history;
         let sizes: u64 = changes.iter().map(|change| size_bytes(&change.what)).sum();
-        assert_eq!(*bytes, sizes, "bytes of the changes of {}", object.name);
+        assert_eq!(*bytes, sizes, "bytes of the changes of {name}");
         let revisions = changes.iter().map(|change| change.revision);
-        assert!(revisions.clone().is_sorted(), "changes of {} are out of order", object.name);
-        assert!(
-            revisions.clone().all(|revision| revision > *since),
-            "{} has forgotten",
-            object.name
-        );
-        assert!(revisions.last().unwrap_or(*since) <= object.revision, "{} is ahead", object.name);
-        for (&(session, subscription), watcher) in &object.watchers {
+        assert!(revisions.clone().is_sorted(), "changes of {name} are out of order");
+        assert!(revisions.clone().all(|revision| revision > *since), "{name} has forgotten");
+        assert!(revisions.last().unwrap_or(*since) <= at, "{name} is ahead");
+        for (&(session, subscription), watcher) in watchers {
             let holder = &self.sessions[&session];
-            assert_eq!(
-                holder.watches.get(&subscription),
-                Some(&key),
-                "who watches {}",
-                object.name
-            );
-            assert!(watcher.seen >= *since, "{session} has missed changes of {}", object.name);
-            let is_served = object.history.after(watcher.seen, 1).is_empty();
+            assert_eq!(holder.watches.get(&subscription), Some(&subject), "who watches {name}");
+            assert!(watcher.seen >= *since, "{session} has missed changes of {name}");
+            let is_served = history.after(watcher.seen, 1).is_empty();
             assert!(watcher.window == 0 || is_served, "{session} waits for changes");
         }
         sizes
     }
 
-    /// How many watches objects have.
+    /// How many watches objects and lists have.
     pub(crate) fn watches(&self) -> usize {
-        let watchers: BTreeMap<_, _> =
-            self.objects.iter().flat_map(|(_, object)| &object.watchers).collect();
-        watchers.len()
+        let objects = self.objects.iter().map(|(_, object)| &object.watchers);
+        let lists = self.lists.iter().filter_map(|list| list.watched.as_ref());
+        let watchers = objects.chain(lists.map(|watched| &watched.watchers));
+        watchers.map(BTreeMap::len).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ganger_shared::Packed;
-
     use super::*;
 
     fn revisions(changes: &[Change]) -> Vec<u64> {

@@ -104,12 +104,12 @@ pub(crate) enum ObjectVerb {
         #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         wait: Option<Duration>,
     },
-    /// Print the changes of a counter, a value or a dict as they happen, until interrupted.
+    /// Print the changes of a counter, value, dict or list as they happen, until interrupted.
     #[command(
         after_help = "Each line begins with the revision that the change led to; changes of one revision happened together.\n\nExamples:\n  ganger object watch visits\n  ganger object watch board --from 41 -o ndjson"
     )]
     Watch {
-        /// The counter, value or dict.
+        /// The counter, value, dict or list.
         name: Name,
         /// Begin with the changes after this revision, which `ganger object ls` shows; the latest 256 or so are remembered.
         #[arg(long, value_name = "REVISION")]

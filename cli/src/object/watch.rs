@@ -75,6 +75,11 @@ fn line_of(change: &Change) -> Json {
         }
         What::Cleared => line["cleared"] = json!(true),
         What::Anew => line["anew"] = json!(true),
+        What::Spliced { at, removed, items } => {
+            line["at"] = json!(at);
+            line["removed"] = json!(removed);
+            line["items"] = items.iter().map(value).collect();
+        }
     }
     line
 }
@@ -88,6 +93,15 @@ fn text_of(change: &Change) -> String {
         What::Key { key, value: None } => format!("{} is gone", shown(key)),
         What::Cleared => "cleared".to_owned(),
         What::Anew => "changed too much to say; read it anew".to_owned(),
+        What::Spliced { at, removed, items } => {
+            let items: Vec<String> = items.iter().map(shown).collect();
+            let items = items.join(", ");
+            match (removed, items.is_empty()) {
+                (0, _) => format!("{at}: {items} came"),
+                (_, true) => format!("{at}: {removed} went"),
+                (_, false) => format!("{at}: {removed} went, {items} came"),
+            }
+        }
     };
     format!("{} {what}", change.revision)
 }
@@ -111,6 +125,25 @@ mod tests {
                 What::Key { key, value: None },
                 "7 \"k\" is gone",
                 r#"{"gone":true,"key":"k","revision":7,"v":1}"#,
+            ),
+            (
+                What::Spliced {
+                    at: 3,
+                    removed: 0,
+                    items: vec![Packed::from("x"), Packed::from(1_i64)],
+                },
+                "7 3: \"x\", 1 came",
+                r#"{"at":3,"items":["x",1],"removed":0,"revision":7,"v":1}"#,
+            ),
+            (
+                What::Spliced { at: 0, removed: 2, items: vec![] },
+                "7 0: 2 went",
+                r#"{"at":0,"items":[],"removed":2,"revision":7,"v":1}"#,
+            ),
+            (
+                What::Spliced { at: 1, removed: 1, items: vec![Packed::from("y")] },
+                "7 1: 1 went, \"y\" came",
+                r#"{"at":1,"items":["y"],"removed":1,"revision":7,"v":1}"#,
             ),
             (What::Cleared, "7 cleared", r#"{"cleared":true,"revision":7,"v":1}"#),
         ] {

@@ -183,6 +183,13 @@ pub const TYPES: &[ObjectType] = &[
         methods: &[
             method("get", "index", "value", Nothing, "O(log n)"),
             method("slice", "start = 0, stop = end, step = 1", "list", Nothing, "O(log n + k)"),
+            method(
+                "snapshot",
+                "start = 0, stop = end",
+                "tuple: revision and list",
+                Nothing,
+                "O(n / 256 + k)",
+            ),
             method("len", "", "int", Nothing, "O(1)"),
             method("index", "value, start = 0, stop = end", "int", Nothing, "O(n)"),
             method("count", "value", "int", Nothing, "O(n)"),

@@ -66,7 +66,7 @@ variants! {
     Need: All Any;
     OnFailure: Fail Run;
     ResultsTo: QueueList List Nowhere;
-    What: Number Value Key Cleared Anew;
+    What: Number Value Key Cleared Anew Spliced;
     Durability: Memory Relaxed Strict;
     WhenFull: Refuse Wait;
     Notify: No Finished;
@@ -443,6 +443,7 @@ fn whats() -> Vec<What> {
         What::Key { key, value: None },
         What::Cleared,
         What::Anew,
+        What::Spliced { at: 300, removed: 2, items: vec![Packed::from("hi")] },
     ]
 }
 

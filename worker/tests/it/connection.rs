@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use ganger_broker::Broker;
 use ganger_rt::Stream;
-use ganger_shared::What;
 use ganger_shared::admin::AdminVerb;
 use ganger_shared::key::Key;
+use ganger_shared::{Packed, What};
 use ganger_worker::Objects;
 use ganger_worker::{Client, Error};
 
@@ -223,4 +223,49 @@ fn watch_goes_on_where_it_was_however_often_the_connection_breaks() {
         let error = client.object("n").unwrap().watch(None).await.unwrap_err();
         assert_eq!(error.to_string(), "there is no object n");
     });
+}
+
+#[test]
+fn copy_of_a_list_is_the_list_however_often_the_connection_breaks() {
+    run(async {
+        let broker = Arc::new(start().await);
+        let way = Way::new(Arc::clone(&broker));
+        let (client, other) = (way.client().await, connect(&broker).await);
+        let (list, strings) = (other.typed_list::<i64>("l").unwrap(), other.list("l").unwrap());
+        list.extend(&[3, 1, 2]).await.unwrap();
+        let mut watch = client.object("l").unwrap().watch(None).await.unwrap();
+        let (read, mut copy) =
+            client.typed_list::<i64>("l").unwrap().snapshot(0, None).await.unwrap();
+        assert_eq!((read, &copy[..]), (watch.revision(), &[3, 1, 2][..]));
+        for round in 0..100 {
+            if round % 10 == 0 {
+                way.cut();
+            }
+            list.append(&round).await.unwrap();
+            strings.append("7").await.unwrap();
+            match round % 5 {
+                // What is popped and may not be confirmed yet stands in the way of calls by position.
+                _ if round >= 50 => drop(strings.pop(3, std::time::Duration::ZERO).await.unwrap()),
+                0 => list.sort().await.unwrap(),
+                1 => drop(list.pop(-2).await.unwrap()),
+                2 => drop(list.trim(10).await.unwrap()),
+                3 => list.insert(1, &round).await.unwrap(),
+                _ => list.reverse().await.unwrap(),
+            }
+            let (revision, expected) = list.snapshot(0, None).await.unwrap();
+            while watch.revision() < revision {
+                let change = watch.next().await.unwrap().unwrap();
+                let What::Spliced { at, removed, items } = change.what else {
+                    panic!("{:?}", change.what)
+                };
+                let [at, removed] = [at, removed].map(|n| usize::try_from(n).unwrap());
+                copy.splice(at..at + removed, items.iter().map(number));
+            }
+            assert_eq!(copy, expected, "round {round}");
+        }
+    });
+}
+
+fn number(item: &Packed) -> i64 {
+    item.unpack().as_int().and_then(ganger_shared::value::Integer::as_i64).unwrap()
 }

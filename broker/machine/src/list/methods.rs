@@ -25,7 +25,7 @@ pub(super) fn string_of(value: Bytes) -> Bytes {
 }
 
 /// An item as a value.
-fn value_of(run: &ItemRun, item: Bytes) -> Packed {
+pub(super) fn value_of(run: &ItemRun, item: Bytes) -> Packed {
     match run.form {
         Form::Values => Packed::new(item).expect("runs of values have nothing else"),
         Form::Strings => value_of_string(item),
@@ -78,11 +78,12 @@ impl List {
     fn add(&mut self, values: &[Packed], cx: &mut Cx<'_>) -> Result<Reply, CallError> {
         self.judge(Extent::default(), values, cx)?;
         if !values.is_empty() {
+            cx.whats.extend(self.told(self.recorded_length(), 0, values));
             self.append(None, Form::Values, block_of(values));
             cx.changed = true;
         }
         // With what is popped and not confirmed, which a replay of this call finds there still.
-        Ok(Reply::Value(Packed::from(self.length() + self.unconfirmed)))
+        Ok(Reply::Value(Packed::from(self.recorded_length())))
     }
 
     fn replace(
@@ -96,6 +97,7 @@ impl List {
         self.judge(gone, values, cx)?;
         cx.changed = from < to || !values.is_empty();
         if cx.changed {
+            cx.whats.extend(self.told(from, to - from, values));
             self.splice(from, to, block_of(values));
         }
         Ok(Reply::None)
@@ -130,6 +132,12 @@ impl List {
         Ok(self.values(0, length).collect())
     }
 
+    fn put_in_order(&mut self, items: &[Packed], cx: &mut Cx<'_>) {
+        cx.changed = true;
+        cx.whats.extend(self.told(0, self.length(), items));
+        self.splice(0, self.length(), block_of(items));
+    }
+
     fn sort(&mut self, is_descending: bool, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
         let items = self.to_order()?;
         let mut items: Vec<(Value, Packed)> =
@@ -142,9 +150,8 @@ impl List {
         if let Some((a, b)) = clash {
             return Err(CallError::Type(format!("{a} and {b} have no order")));
         }
-        let sorted = block_of(items.iter().map(|(_, item)| item));
-        self.splice(0, self.length(), sorted);
-        cx.changed = true;
+        let sorted: Vec<Packed> = items.into_iter().map(|(_, item)| item).collect();
+        self.put_in_order(&sorted, cx);
         Ok(Reply::None)
     }
 }
@@ -159,6 +166,12 @@ impl Callable for List {
                 Ok(self.value_at(at as u64).map_or(Reply::None, Reply::Value))
             }
             "slice" => self.slice(args),
+            "snapshot" => {
+                let there = position(self.recorded_length());
+                let (start, stop) = (args.place_or(0, there)?, args.place_or(there, there)?);
+                args.end()?;
+                self.snapshot(start, stop)
+            }
             "len" => {
                 args.end()?;
                 Ok(Reply::Value(Packed::from(self.length())))
@@ -249,9 +262,8 @@ impl Callable for List {
                 args.end()?;
                 let mut items = self.to_order()?;
                 items.reverse();
-                cx.changed = items.len() > 1;
-                if cx.changed {
-                    self.splice(0, self.length(), block_of(&items));
+                if items.len() > 1 {
+                    self.put_in_order(&items, cx);
                 }
                 Ok(Reply::None)
             }

@@ -47,6 +47,7 @@ fn event_name(event: &Event) -> String {
         Event::Appended { .. } => "Appended".to_owned(),
         Event::Removed { .. } => "Removed".to_owned(),
         Event::ListSet { .. } => "ListSet".to_owned(),
+        Event::ListWatched { .. } => "ListWatched".to_owned(),
         Event::SessionNamed { .. } => "SessionNamed".to_owned(),
         Event::Left { .. } => "Left".to_owned(),
         Event::Stated(stated) => format!("Stated.{}", stated_name(stated)),
@@ -101,6 +102,7 @@ fn stated_name(stated: &Stated) -> String {
         Stated::Answered { .. } => "Answered".to_owned(),
         Stated::Fifo { .. } => "Fifo".to_owned(),
         Stated::Made { .. } => "Made".to_owned(),
+        Stated::Watched { .. } => "Watched".to_owned(),
     }
 }
 
@@ -236,6 +238,7 @@ fn stated() -> Vec<Stated> {
         },
         Stated::Fifo { queue: name("thumbs"), taken: 300, is_shut_down: true },
         Stated::Made { object: name("seen"), made: AT },
+        Stated::Watched { list: name("all"), made: AT, revision: 300 },
     ]
 }
 
@@ -281,7 +284,8 @@ fn samples() -> Vec<Event> {
             items: payloads(),
         },
         Event::Removed { list: list.clone(), start: 10, count: 2 },
-        Event::ListSet { list, durability: Durability::Relaxed, end: 12 },
+        Event::ListSet { list: list.clone(), durability: Durability::Relaxed, end: 12 },
+        Event::ListWatched { at: AT, list },
         Event::SessionNamed { key: KEY, session: SESSION, name: "ann@host".to_owned() },
         Event::Left { session: SESSION },
     ]);
@@ -395,12 +399,12 @@ fn every_variant_of_an_event_is_pinned() {
         samples().iter().filter_map(bytes).collect()
     };
     let events = numbers(&|event| Some(postcard::to_stdvec(event).unwrap()[0]));
-    assert_eq!(events, (0..=23).collect(), "events");
+    assert_eq!(events, (0..=24).collect(), "events");
     let stated = numbers(&|event| match event {
         Event::Stated(stated) => Some(postcard::to_stdvec(stated).unwrap()[0]),
         _ => None,
     });
-    assert_eq!(stated, (0..=13).collect(), "parts of a restatement");
+    assert_eq!(stated, (0..=14).collect(), "parts of a restatement");
     let done = numbers(&|event| match event {
         Event::QueueCalled(called) => Some(postcard::to_stdvec(&called.did).unwrap()[0]),
         _ => None,

@@ -44,6 +44,15 @@ impl<C: Caller, T: Serialize + DeserializeOwned + Sync> ListProxy<C, T> {
         call!(self, Nothing, "slice", start, stop)
     }
 
+    /// Items as those who watch the list have them, popped ones included that are not confirmed; before
+    /// them the revision at which they are that. It is 0 if nobody has watched the list.
+    ///
+    /// # Errors
+    /// As for [`slice`](Self::slice).
+    pub async fn snapshot(&self, start: i64, stop: Option<i64>) -> Result<(u64, Vec<T>), C::Error> {
+        call!(self, Nothing, "snapshot", start, stop)
+    }
+
     /// Index of the first item that equals `value`.
     ///
     /// # Errors

@@ -233,12 +233,12 @@ impl<'a> History<'a> {
             }
             let Model::List(list) = model else { panic!("{rejection}") };
             let moves = takes != Takes::Nothing && !matches!(method, "append" | "extend");
-            assert!(list.popped > 0 && moves, "{method} of {name}: {rejection}");
+            assert!(!list.popped.is_empty() && moves, "{method} of {name}: {rejection}");
             return;
         }
         if let (Model::List(list), true) = (&*model, takes != Takes::Nothing) {
-            let may_move = list.popped == 0 || matches!(method, "append" | "extend");
-            assert!(may_move, "{method} of {name} while {} are popped", list.popped);
+            let may_move = list.popped.is_empty() || matches!(method, "append" | "extend");
+            assert!(may_move, "{method} of {name} while {} are popped", list.popped.len());
         }
         let outcomes = returned(response).unwrap();
         assert_eq!(outcomes.len(), calls.len());

@@ -1,6 +1,8 @@
 //! A copy that is made of the changes of an object, held against the object: over random calls, windows,
 //! broken connections and restarts.
 
+mod lists;
+
 use std::collections::BTreeMap;
 
 use ganger_chance::Rng;
@@ -15,7 +17,9 @@ use super::desk::{Desk, Terms, config, encoded, name, returned};
 use super::values;
 
 const CALLER: SessionId = SessionId(1);
-const OBJECTS: [(&str, &str); 3] = [("n", "counter/1"), ("v", "value/1"), ("d", "dict/1")];
+const OBJECTS: [(&str, &str); 4] =
+    [("n", "counter/1"), ("v", "value/1"), ("d", "dict/1"), ("l", "list/1")];
+const LIST: usize = 3;
 
 /// What is known of an object.
 #[derive(Debug, Default, PartialEq)]
@@ -23,6 +27,9 @@ struct State {
     /// Of a counter or value, as JSON.
     one: Option<String>,
     entries: BTreeMap<Key, (Packed, Packed)>,
+    items: Vec<Packed>,
+    /// At which a list was read.
+    revision: u64,
 }
 
 impl State {
@@ -43,15 +50,20 @@ impl State {
             }
             What::Cleared => self.entries.clear(),
             What::Anew => return true,
+            What::Spliced { at, removed, items } => {
+                let [at, removed] = [at, removed].map(|n| usize::try_from(n).unwrap());
+                self.items.splice(at..at + removed, items);
+            }
         }
         false
     }
 
-    fn shown(&self) -> (Option<&String>, BTreeMap<String, String>) {
+    fn shown(&self) -> (Option<&String>, BTreeMap<String, String>, Vec<String>) {
         let json = |value: &Packed| value.unpack().to_json();
         (
             self.one.as_ref(),
             self.entries.values().map(|(key, value)| (json(key), json(value))).collect(),
+            self.items.iter().map(json).collect(),
         )
     }
 }
@@ -80,6 +92,7 @@ struct World<'a> {
     next_seq: u64,
     copies: Vec<Copy>,
     forgotten: u64,
+    popped: lists::Popped,
 }
 
 fn pack(value: &Value) -> Packed {
@@ -104,7 +117,9 @@ impl World<'_> {
                     for Change { revision, what } in changes {
                         assert!(revision >= copy.seen);
                         copy.seen = revision;
-                        copy.lost |= copy.state.apply(what);
+                        // Changes of a list that it has read already, or before it reads it.
+                        let is_passed = copy.lost || revision <= copy.state.revision;
+                        copy.lost |= !is_passed && copy.state.apply(what);
                     }
                 }
                 Response::Rejected { rejection, .. } => {
@@ -131,7 +146,10 @@ impl World<'_> {
     }
 
     fn change(&mut self) {
-        let object = self.rng.size(0..=2);
+        let object = self.rng.size(0..=3);
+        if object == LIST {
+            return self.change_list();
+        }
         let rng = &mut *self.rng;
         let number = |rng: &mut Rng| Value::from(i64::try_from(rng.between(0..=9)).unwrap() - 4);
         let ttl = |rng: &mut Rng| {
@@ -204,11 +222,16 @@ impl World<'_> {
 
     /// Reads the object; what is told meanwhile is applied on top.
     fn read(&mut self, object: usize) -> State {
-        let method = if object == 2 { "items" } else { "get" };
+        let method = ["get", "get", "items", "snapshot"][object];
         let told = self.call(object, method, Block::empties(1));
         let answer = told.iter().find_map(|(_, response)| returned(response)).unwrap();
         let mut state = State::default();
         match answer.into_iter().next().unwrap().unwrap() {
+            Value::Tuple(read) if object == LIST => {
+                let [revision, Value::List(items)] = &read[..] else { panic!("{read:?}") };
+                state.revision = lists::number(revision);
+                state.items = items.iter().map(pack).collect();
+            }
             Value::List(items) if object == 2 => {
                 for item in items {
                     let Value::Tuple(pair) = item else { panic!("{item:?}") };
@@ -237,7 +260,15 @@ impl World<'_> {
         let copy = self.rng.size(0..=self.copies.len() as u64 - 1);
         match self.rng.between(0..=99) {
             0..=59 => self.change(),
-            60..=79 => {
+            60..=64 => {
+                // What it has read already comes too.
+                let state = self.read(self.copies[copy].object);
+                let copy = &mut self.copies[copy];
+                if copy.online && !copy.lost {
+                    copy.state = state;
+                }
+            }
+            65..=79 => {
                 let (session, online) = (self.copies[copy].session, self.copies[copy].online);
                 let subscription = self.copies[copy].subscription();
                 let add = u32::try_from(self.rng.between(0..=20)).unwrap();
@@ -274,6 +305,7 @@ impl World<'_> {
     fn restart(&mut self) {
         self.desk.restart();
         self.desk.open(CALLER, "the caller", &[]);
+        self.lists_come_back();
         for copy in 0..self.copies.len() {
             if self.copies[copy].online {
                 self.desk.open(self.copies[copy].session, "a copy", &[]);
@@ -306,17 +338,26 @@ fn copy_made_of_the_changes_is_what_the_object_is() {
     let (mut forgotten, mut kept) = (0, 0);
     super::each_seed("watching", 100, |rng| {
         let desk = Desk::new(config());
-        let mut world = World { rng, desk, next_seq: 0, copies: Vec::new(), forgotten: 0 };
+        let mut world = World {
+            rng,
+            desk,
+            next_seq: 0,
+            copies: Vec::new(),
+            forgotten: 0,
+            popped: lists::Popped::default(),
+        };
         world.desk.open(CALLER, "the caller", &[]);
-        for (object, method) in [(0, "add"), (1, "set"), (2, "len")] {
+        world.lists_come_back();
+        for (object, method) in [(0, "add"), (1, "set"), (2, "len"), (LIST, "len")] {
             let args = if object == 1 { encoded(&[7.into()]) } else { encoded(&[]) };
             world.call(object, method, Block::one(args));
             for number in 0..2 {
                 let session = SessionId(10 + 2 * object as u64 + number);
                 world.desk.open(session, "a copy", &[]);
                 let (state, made) = (State::default(), None);
-                let copy =
-                    Copy { session, object, state, seen: 0, made, online: true, lost: false };
+                // Nobody has counted the changes of the list so far.
+                let lost = object == LIST;
+                let copy = Copy { session, object, state, seen: 0, made, online: true, lost };
                 world.copies.push(copy);
                 world.watch(world.copies.len() - 1, 3);
             }
@@ -327,6 +368,7 @@ fn copy_made_of_the_changes_is_what_the_object_is() {
             }
             world.compare();
         }
+        world.compare_with_journal();
         forgotten += world.forgotten;
         kept += u64::from(world.forgotten == 0);
     });

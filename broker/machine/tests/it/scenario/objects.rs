@@ -186,6 +186,10 @@ impl Names {
             }
             What::Cleared => "cleared".to_owned(),
             What::Anew => "anew".to_owned(),
+            What::Spliced { at, removed, items } => {
+                let items: Vec<_> = items.iter().map(|item| self.value(&item.unpack())).collect();
+                format!("at {at} [{}] for {removed}", items.join(", "))
+            }
         };
         let changes =
             changes.iter().map(|Change { revision, what: of }| format!("@{revision} {}", what(of)));

@@ -363,6 +363,7 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Appended { .. } => "Appended",
         Event::Removed { .. } => "Removed",
         Event::ListSet { .. } => "ListSet",
+        Event::ListWatched { .. } => "ListWatched",
         Event::SessionNamed { .. } => "SessionNamed",
         Event::Left { .. } => "Left",
         Event::ObjectMade { .. } => "ObjectMade",
@@ -388,6 +389,7 @@ pub(super) fn event(event: &Event) -> &'static str {
             Stated::Answered { .. } => "Answered",
             Stated::Fifo { .. } => "Fifo",
             Stated::Made { .. } => "Made",
+            Stated::Watched { .. } => "Watched",
         },
     }
 }

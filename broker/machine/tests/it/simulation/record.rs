@@ -133,6 +133,7 @@ impl Record {
             | Event::Freed { .. }
             | Event::Passed { .. }
             | Event::ObjectRemoved { .. }
+            | Event::ListWatched { .. }
             | Event::Stated(_) => {}
             Event::QueueCalled(called) => match called.did {
                 Did::Took { job, .. } => self.each(JobRange::one(job), |id, job| {

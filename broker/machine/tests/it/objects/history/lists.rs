@@ -75,7 +75,7 @@ impl History<'_> {
         let told = self.ask(client, request);
         let limit = self.plan.items_max;
         let found = self.list(list);
-        if found.items.len() + found.popped + items.count() as usize > limit {
+        if found.items.len() + found.popped.len() + items.count() as usize > limit {
             let Response::Rejected { rejection, .. } = &told[0].1 else { panic!("{told:?}") };
             assert!(matches!(rejection, Rejection::ListFull { .. }), "{rejection}");
             return;
@@ -111,9 +111,9 @@ impl History<'_> {
     fn confirmed(&mut self, client: usize, list: usize, receipt: u64) {
         let Some(reader) = self.clients[client].readers.get_mut(&list) else { return };
         let later = reader.popped.split_off(&(receipt + 1));
-        let gone: usize = reader.popped.values().map(Vec::len).sum();
-        reader.popped = later;
-        self.list(list).popped -= gone;
+        let gone = std::mem::replace(&mut reader.popped, later);
+        let gone: Vec<Item> = gone.into_values().flatten().collect();
+        self.list(list).forget(&gone);
     }
 
     fn confirm(&mut self, client: usize, list: usize) {

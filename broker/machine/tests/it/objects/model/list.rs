@@ -30,8 +30,8 @@ impl Item {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     pub(crate) items: Vec<Item>,
-    /// How many were popped and are not confirmed.
-    pub(crate) popped: usize,
+    /// Those that were popped and are not confirmed.
+    pub(crate) popped: Vec<Item>,
     next: u64,
 }
 
@@ -52,15 +52,32 @@ impl List {
 
     /// Items from the front.
     pub(crate) fn pop(&mut self, count: usize) -> Vec<Item> {
-        self.popped += count;
-        self.items.drain(..count).collect()
+        let items: Vec<Item> = self.items.drain(..count).collect();
+        self.popped.extend(items.iter().cloned());
+        items
     }
 
     /// What was popped comes back, each to its place.
     pub(crate) fn put_back(&mut self, items: Vec<Item>) {
-        self.popped -= items.len();
+        self.forget(&items);
         self.items.extend(items);
         self.items.sort_by_key(|item| item.order);
+    }
+
+    /// They are gone, or come back.
+    pub(crate) fn forget(&mut self, items: &[Item]) {
+        self.popped.retain(|popped| items.iter().all(|item| item.order != popped.order));
+    }
+
+    /// With what is popped, at the place to which it would come back.
+    fn snapshot(&self, mut args: Args<'_>) -> Outcome {
+        let mut all: Vec<&Item> = self.items.iter().chain(&self.popped).collect();
+        all.sort_by_key(|item| item.order);
+        let (start, stop) = (args.place_or(0, all.len())?, args.place_or(all.len(), all.len())?);
+        args.end()?;
+        let found = all.iter().take(stop).skip(start).map(|item| item.value.clone());
+        // Nobody has watched it.
+        Ok(Value::Tuple(vec![0.into(), Value::List(found.collect())]))
     }
 
     fn splice(&mut self, from: usize, to: usize, values: Vec<Value>) -> Vec<Value> {
@@ -81,7 +98,7 @@ impl List {
         new: Vec<Value>,
         limit: usize,
     ) -> Fallible<Value> {
-        let there = self.items.len() + self.popped - (to - from);
+        let there = self.items.len() + self.popped.len() - (to - from);
         if !new.is_empty() {
             judge(there, new.len(), limit)?;
         }
@@ -101,6 +118,7 @@ impl List {
     pub(super) fn call(&mut self, method: &str, args: Args<'_>, limit: usize) -> Outcome {
         match method {
             "get" | "slice" | "len" | "index" | "count" | "contains" => self.read(method, args),
+            "snapshot" => self.snapshot(args),
             "append" | "extend" => self.add(method, args, limit),
             "insert" | "set" | "set_slice" => self.write(method, args, limit),
             "reverse" | "sort" => self.order(method, args),
@@ -163,7 +181,7 @@ impl List {
     fn add(&mut self, method: &str, mut args: Args<'_>, limit: usize) -> Outcome {
         let new = if method == "append" { vec![args.value()?.clone()] } else { args.items()? };
         args.end()?;
-        let there = self.items.len() + self.popped;
+        let there = self.items.len() + self.popped.len();
         if !new.is_empty() {
             judge(there, new.len(), limit)?;
         }
@@ -171,7 +189,7 @@ impl List {
             let item = self.item(value, None);
             self.items.push(item);
         }
-        Ok(Value::from(self.items.len() + self.popped))
+        Ok(Value::from(self.items.len() + self.popped.len()))
     }
 
     fn write(&mut self, method: &str, mut args: Args<'_>, limit: usize) -> Outcome {
