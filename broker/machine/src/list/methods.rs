@@ -281,7 +281,8 @@ impl Callable for List {
     }
 
     fn references(&self, tell: &mut dyn FnMut(ObjectId)) {
-        let values = self.runs.iter().filter(|run| run.form == Form::Values);
+        // What is popped can come back.
+        let values = self.recorded().filter(|run| run.form == Form::Values);
         for item in values.flat_map(|run| run.block.iter()) {
             Packed::new(item).into_iter().for_each(|item| item.refs().for_each(&mut *tell));
         }
