@@ -184,7 +184,8 @@ fn closed_client_gives_its_leases_back() {
         let again = other.queue("q").unwrap().subscribe(1).pull().await.unwrap().unwrap();
         assert_eq!(again.job(), job);
         let lost = delivery.ack("").await.unwrap_err();
-        assert!(matches!(lost, Error::Closed { .. }), "{lost}");
+        // The broker ends the connection too, and the client may see that before its own end.
+        assert!(matches!(lost, Error::Closed { .. } | Error::LeaseLost { .. }), "{lost}");
     });
 }
 
