@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ganger_shared::{Ending, JobRange, LeaseId, LeaseRange, Request, RequestId, Response};
+use ganger_shared::{Block, Ending, JobRange, LeaseId, LeaseRange, Request, RequestId, Response};
 
 use crate::endings::Collector;
 use crate::error::{Error, ProtocolError};
@@ -27,11 +27,16 @@ pub(crate) enum Answer {
     Once(Sender<Result<Response, Error>>),
     /// For Accepted, and then for the ends of the jobs.
     Submit { accepted: Sender<Result<Response, Error>>, collector: Arc<Collector>, jobs: JobRange },
+    /// For one frame with the answers of all, each for its own.
+    Joined(Vec<Joiner>),
     /// For Settled, each for its own leases.
     Settled(Vec<Settler>),
     /// For the ends of jobs.
     Endings { collector: Arc<Collector>, jobs: JobRange },
 }
+
+/// Who waits for the answer of one call of several in a frame.
+pub(crate) type Joiner = Sender<Result<Response, Error>>;
 
 /// Who waits to hear what became of these leases.
 #[derive(Debug)]
@@ -56,6 +61,24 @@ impl Answer {
         match self {
             Self::Once(sender) => {
                 sender.send(refused(response));
+                None
+            }
+            Self::Joined(joiners) => {
+                match refused(response) {
+                    Ok(Response::Returned { request, results, errors })
+                        if results.count() as usize == joiners.len() =>
+                    {
+                        for ((place, joiner), result) in (0..).zip(joiners).zip(results.iter()) {
+                            let error = errors.iter().find(|(failed, _)| *failed == place);
+                            let errors = error.map(|(_, error)| (0, error.clone()));
+                            let (results, errors) =
+                                (Block::one(result), errors.into_iter().collect());
+                            joiner.send(Ok(Response::Returned { request, results, errors }));
+                        }
+                    }
+                    Ok(_) => Self::Joined(joiners).fail(unexpected()),
+                    Err(error) => Self::Joined(joiners).fail(error),
+                }
                 None
             }
             Self::Settled(settlers) => {
@@ -95,6 +118,11 @@ impl Answer {
     pub(crate) fn fail(self, error: Error) {
         match self {
             Self::Once(sender) => sender.send(Err(error)),
+            Self::Joined(joiners) => {
+                for joiner in joiners {
+                    joiner.send(Err(error.clone()));
+                }
+            }
             Self::Settled(settlers) => {
                 for settler in settlers {
                     settler.sender.send(Err(error.clone()));
@@ -117,16 +145,17 @@ fn refused(response: Response) -> Result<Response, Error> {
 }
 
 impl Call {
-    /// Whether its answer comes as soon as the broker has dealt with it.
-    pub(crate) const fn is_short(&self) -> bool {
+    /// How many wait for an answer that comes as soon as the broker has dealt with the call.
+    pub(crate) const fn short_answers(&self) -> usize {
         if let Some(Request::Call { wait_ms, .. }) = &self.request
             && *wait_ms > 0
         {
-            return false;
+            return 0;
         }
-        match self.answer {
-            Answer::Once(_) | Answer::Settled(_) | Answer::Submit { .. } => true,
-            Answer::Endings { .. } => false,
+        match &self.answer {
+            Answer::Once(_) | Answer::Settled(_) | Answer::Submit { .. } => 1,
+            Answer::Joined(joiners) => joiners.len(),
+            Answer::Endings { .. } => 0,
         }
     }
 
@@ -165,7 +194,7 @@ impl Call {
                 collector.push(ended, ending);
                 collector.is_done(*jobs)
             }
-            Answer::Once(_) | Answer::Settled(_) => false,
+            Answer::Once(_) | Answer::Joined(_) | Answer::Settled(_) => false,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::calls::{Answered, unexpected};
 use crate::client::{Client, IntoName};
 use crate::ctx::Ctx;
 use crate::error::Error;
+use crate::session::{JOINED_ARGS_MAX, Target};
 use crate::watch::Watch;
 
 /// A shared dict.
@@ -447,6 +448,29 @@ impl Object {
         self.begin_now(method, takes, args, wait)
     }
 
+    /// Makes a call that has one answer, in a frame that it may share.
+    async fn call_one(&self, call: Invocation) -> Answered {
+        self.client.session().room().await;
+        self.call_now(call)
+    }
+
+    fn call_now(&self, call: Invocation) -> Answered {
+        let Invocation { method, takes, args, wait } = call;
+        let session = self.client.session();
+        match &self.typeid {
+            Some(typeid)
+                if wait.is_zero()
+                    && types::may_join(typeid, method, &args)
+                    && args.len() <= JOINED_ARGS_MAX =>
+            {
+                let (object, by) = (&self.name, self.by);
+                let is_numbered = takes != Takes::Nothing;
+                session.join(Target { object, typeid, method, by, is_numbered }, &args)
+            }
+            Some(_) | None => self.begin_now(method.to_owned(), takes, Block::one(args), wait),
+        }
+    }
+
     fn begin_now(&self, method: String, takes: Takes, args: Block, wait: Duration) -> Answered {
         let (object, typeid, by) = (self.name.clone(), self.typeid.clone(), self.by);
         let numbers = if takes == Takes::Nothing { 0 } else { args.count() };
@@ -478,8 +502,7 @@ impl Caller for Object {
     type Error = Error;
 
     async fn call(&self, call: Invocation) -> Result<Packed, Error> {
-        let Invocation { method, takes, args, wait } = call;
-        let answer = self.begin(method.to_owned(), takes, Block::one(args), wait).await;
+        let answer = self.call_one(call).await;
         Ok(returned(answer.await?)?.pop().unwrap_or_default())
     }
 
@@ -505,8 +528,7 @@ impl Caller for Object {
     }
 
     fn send(&self, call: Invocation) {
-        let Invocation { method, takes, args, wait } = call;
-        drop(self.begin_now(method.to_owned(), takes, Block::one(args), wait));
+        drop(self.call_now(call));
     }
 }
 

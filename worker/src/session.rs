@@ -6,6 +6,7 @@
 
 mod answers;
 mod flush;
+mod joined;
 mod leases;
 mod link;
 
@@ -21,6 +22,8 @@ use ganger_shared::{
 };
 
 use self::flush::{Flusher, Leave, Outlet};
+use self::joined::Joined;
+pub(crate) use self::joined::{JOINED_ARGS_MAX, Target};
 use self::leases::Gathered;
 pub(crate) use self::leases::{Held, parts_that_fit};
 use crate::calls::{Answer, Answered, Call};
@@ -71,6 +74,7 @@ struct State {
     settles: usize,
     /// Numbers of calls on objects that are not answered.
     object_seqs: BTreeSet<u64>,
+    joined: Option<Joined>,
     gathered: Gathered,
     listeners: BTreeMap<SubscriptionId, Listener>,
     /// Receipts of the lists that were popped.
@@ -121,6 +125,7 @@ impl Session {
             call_bytes: 0,
             settles: 0,
             object_seqs: BTreeSet::new(),
+            joined: None,
             gathered: Gathered::default(),
             listeners: BTreeMap::new(),
             pops: BTreeMap::new(),
@@ -186,7 +191,8 @@ impl Session {
     ) -> (u64, Answered) {
         let (sender, receiver) = oneshot::channel();
         let mut first = 0;
-        let call = |id, seq| {
+        let call = |id, state: &State| {
+            let seq = state.next_seq;
             first = seq;
             let answer = match collector {
                 None => Answer::Once(sender),
@@ -210,12 +216,10 @@ impl Session {
         make: impl FnOnce(RequestId, Option<u64>, u64) -> Request,
     ) -> Answered {
         let (sender, receiver) = oneshot::channel();
-        let answered = {
-            let state = self.lock();
-            state.object_seqs.first().copied().unwrap_or(state.next_seq)
+        let call = |id, state: &State| {
+            let seq = (numbers > 0).then_some(state.next_seq);
+            (make(id, seq, state.answered(seq)), Answer::Once(sender))
         };
-        let call =
-            |id, seq| (make(id, (numbers > 0).then_some(seq), answered), Answer::Once(sender));
         self.begin(call, numbers);
         Answered::new(receiver)
     }
@@ -229,10 +233,11 @@ impl Session {
         );
     }
 
-    fn begin(&self, call: impl FnOnce(RequestId, u64) -> (Request, Answer), numbers: u32) {
+    fn begin(&self, call: impl FnOnce(RequestId, &State) -> (Request, Answer), numbers: u32) {
         let mut state = self.lock();
+        state.send_joined();
         let id = state.take_request();
-        let (request, answer) = call(id, state.next_seq);
+        let (request, answer) = call(id, &state);
         if let Link::Ended(error) = &state.link {
             let error = error.clone();
             drop(state);
@@ -346,8 +351,13 @@ impl State {
     }
 
     fn has_room(&self) -> bool {
-        let calls = self.short_calls < CALLS_MAX && self.call_bytes < CALL_BYTES_MAX;
+        let calls = self.unanswered() < CALLS_MAX && self.call_bytes < CALL_BYTES_MAX;
         calls || matches!(self.link, Link::Ended(_))
+    }
+
+    /// Callers that wait for a short answer.
+    fn unanswered(&self) -> usize {
+        self.short_calls + self.joined.as_ref().map_or(0, Joined::count)
     }
 
     const fn take_request(&mut self) -> RequestId {
@@ -393,14 +403,15 @@ impl State {
     }
 
     fn leave_with_others(&mut self) -> Leave {
+        let unanswered = self.unanswered();
         match &mut self.link {
-            Link::Up(outlet) => outlet.leave(self.short_calls),
+            Link::Up(outlet) => outlet.leave(unanswered),
             Link::Down | Link::Ended(_) => Leave::Not,
         }
     }
 
     fn keep(&mut self, id: RequestId, call: Call) {
-        self.short_calls += usize::from(call.is_short());
+        self.short_calls += call.short_answers();
         self.call_bytes += call.size_bytes();
         self.settles += usize::from(call.is_settle());
         self.object_seqs.extend(call.object_seq());
@@ -409,7 +420,7 @@ impl State {
 
     fn take(&mut self, id: RequestId) -> Option<Call> {
         let call = self.calls.remove(&id)?;
-        self.short_calls -= usize::from(call.is_short());
+        self.short_calls -= call.short_answers();
         self.call_bytes -= call.size_bytes();
         self.settles -= usize::from(call.is_settle());
         if let Some(seq) = call.object_seq() {

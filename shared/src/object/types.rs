@@ -1,6 +1,10 @@
 //! The types of objects that every broker serves, and their methods: the table that the broker
 //! calls by, proxies are written by, and `docs/objects.md` is checked against.
 
+use bytes::Bytes;
+
+use crate::value::{Packed, Value};
+
 /// What a call takes of the broker, which decides whether it is judged, kept and repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -62,6 +66,30 @@ impl ObjectType {
 #[must_use]
 pub fn builtin(typeid: &str) -> Option<&'static ObjectType> {
     TYPES.iter().find(|found| found.typeid == typeid)
+}
+
+/// Whether calls of a method come to the same together as one by one, so that those that are made at once
+/// may share a frame: whatever is in the object their answers are short, nobody whose turn could come
+/// between them has a say in them, and nobody waits for a number that a counter has only between them.
+/// `args` are the encoded arguments of the call.
+#[must_use]
+pub fn may_join(typeid: &str, method: &str, args: &Bytes) -> bool {
+    match typeid {
+        "counter/1" => method == "get" || method == "add" && !is_below_zero(args),
+        "dict/1" => matches!(
+            method,
+            "contains" | "len" | "set" | "add" | "compare_and_set" | "expire" | "delete"
+        ),
+        "list/1" => matches!(method, "len" | "append" | "insert" | "set" | "delete"),
+        "set/1" => matches!(method, "contains" | "len" | "add" | "discard" | "remove"),
+        "value/1" => matches!(method, "set" | "compare_and_set"),
+        _ => false,
+    }
+}
+
+fn is_below_zero(args: &Bytes) -> bool {
+    let Ok(value) = Packed::new(args.clone()) else { return false };
+    matches!(value.unpack(), Value::Int(by) if by.as_i64().is_some_and(|by| by < 0))
 }
 
 const fn method(
@@ -305,6 +333,19 @@ const SEMAPHORE: &[Method] = &[
 mod tests {
     use super::*;
     use crate::Name;
+
+    #[test]
+    fn only_methods_of_the_table_that_never_wait_may_join() {
+        let none = Bytes::new();
+        for found in TYPES {
+            for method in found.methods.iter().filter(|method| method.takes == Takes::Time) {
+                assert!(!may_join(found.typeid, method.name, &none), "{}", method.name);
+            }
+        }
+        let by = |by: i64| Packed::from(by).as_bytes().clone();
+        let joins = [none, by(1), by(0), by(-1)].map(|args| may_join("counter/1", "add", &args));
+        assert_eq!(joins, [true, true, true, false]);
+    }
 
     #[test]
     fn typeids_are_names_in_order_and_methods_are_told_apart() {

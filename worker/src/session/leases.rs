@@ -152,6 +152,7 @@ impl Session {
             sender.send(Err(Error::LeaseLost { lease }));
             return answered;
         }
+        state.send_joined();
         for effect in &mut effects {
             match effect {
                 Effect::Submit { first_seq, payloads, .. }
@@ -209,8 +210,10 @@ impl Session {
 }
 
 impl State {
-    /// Makes a call of what was gathered, and queues its frame if there is a connection.
+    /// Makes a call each of what was joined and gathered, and queues its frame if there is a connection.
     pub(super) fn send_gathered(&mut self) {
+        // Calls that were made under a lease must not come after its end.
+        self.send_joined();
         if self.gathered.is_empty() {
             return;
         }

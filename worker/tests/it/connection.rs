@@ -10,7 +10,7 @@ use ganger_shared::{Packed, What};
 use ganger_worker::Objects;
 use ganger_worker::{Client, Error};
 
-use crate::support::{connect, options, run, start, with_broker};
+use crate::support::{at_once, connect, options, run, start, with_broker};
 
 #[test]
 fn wrong_key_is_told_at_once() {
@@ -129,6 +129,44 @@ fn every_job_is_done_once_however_often_the_connection_breaks() {
         drop((breaking, working));
         let results = queue.results().unwrap();
         assert_eq!(results.len().await.unwrap(), jobs);
+    });
+}
+
+#[test]
+fn every_call_takes_effect_once_and_in_order_however_often_the_connection_breaks() {
+    run(async {
+        let way = Way::new(Arc::new(start().await));
+        let client = way.client().await;
+        let (list, sum) = (client.typed_list::<u64>("l").unwrap(), client.counter("n").unwrap());
+        let breaking = {
+            let way = way.clone();
+            ganger_rt::spawn(async move {
+                loop {
+                    for _ in 0..40 {
+                        ganger_rt::yield_now().await;
+                    }
+                    way.cut();
+                }
+            })
+        };
+        let (rounds, together) = (60, 30_u64);
+        let mut sums = Vec::new();
+        for round in 0..rounds {
+            let calls = (round * together..(round + 1) * together).map(|n| {
+                let (list, sum) = (&list, &sum);
+                async move {
+                    assert_eq!(list.append(&n).await.unwrap(), n + 1);
+                    // Of another object, begun whenever that has been answered.
+                    if n % 7 == 0 { Some(sum.add(1).await.unwrap()) } else { None }
+                }
+            });
+            sums.extend(at_once(calls).await.into_iter().flatten());
+        }
+        sums.sort_unstable();
+        assert_eq!(sums, (1..=sums.len() as i64).collect::<Vec<_>>());
+        drop(breaking);
+        let items = list.slice(0, None).await.unwrap();
+        assert_eq!(items, (0..rounds * together).collect::<Vec<_>>());
     });
 }
 

@@ -6,7 +6,7 @@ use ganger_shared::admin::{AdminAnswer, AdminVerb};
 use ganger_shared::{CallError, ObjectId, Value};
 use ganger_worker::{Client, Ctx, Done, Error, Guard, JobError, Objects, Worker};
 
-use crate::support::{connect, with_broker};
+use crate::support::{at_once, connect, with_broker};
 
 /// Longer than a test that goes on, shorter than one that hangs.
 const LONG: Duration = Duration::from_secs(50);
@@ -278,5 +278,25 @@ fn workers_take_what_is_put_and_getters_what_is_submitted() {
         let items = client.typed_queue::<(String, u32)>("jobs").unwrap();
         assert_eq!(items.get().await.unwrap(), ("mail".to_owned(), 5));
         assert_eq!(job.result().await.unwrap(), "");
+    });
+}
+
+#[test]
+fn each_of_many_calls_made_at_once_has_its_own_answer() {
+    with_broker(|_broker, client| async move {
+        let dict = client.dict::<u64, u64>("d").unwrap();
+        // Of two that want the key to be absent the second fails.
+        let calls = (0..400).map(|n| {
+            let dict = &dict;
+            async move { dict.compare_and_set(&(n / 2), 0, &n).await }
+        });
+        for (n, answer) in (0..).zip(at_once(calls).await) {
+            match answer {
+                Ok(_) => assert_eq!(n % 2, 0, "{n}"),
+                Err(error) => assert!(n % 2 == 1 && error.to_string().contains("not at 0"), "{n}"),
+            }
+        }
+        assert_eq!(dict.len().await.unwrap(), 200);
+        assert_eq!(dict.get(&77).await.unwrap(), Some(154));
     });
 }

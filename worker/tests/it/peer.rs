@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender, unbounded};
-use futures_lite::future::zip;
+use futures_lite::future::{poll_once, zip};
 use ganger_rt::Stream;
 use ganger_shared::codec::{FrameBuffer, decode, encode};
 use ganger_shared::handshake::{BrokerChallenge, Handshake};
@@ -12,10 +12,10 @@ use ganger_shared::key::Key;
 use ganger_shared::limits::FRAME_BYTES_MAX;
 use ganger_shared::response::{Items, Terms};
 use ganger_shared::{
-    Block, JobId, JobRange, LeaseId, LeaseRange, Name, Request, Response, SessionId,
-    SubscriptionId, Time,
+    Block, CallError, JobId, JobRange, LeaseId, LeaseRange, Name, Packed, Request, Response,
+    SessionId, SubscriptionId, Time,
 };
-use ganger_worker::{Client, Error, Options};
+use ganger_worker::{Client, Error, Objects, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -177,6 +177,64 @@ fn resumed_session_names_what_it_holds_and_says_again_what_was_not_answered() {
             let mut deliveries = run.into_deliveries();
             let (_first, second) = (deliveries.next().unwrap(), deliveries.next().unwrap());
             second.ack("").await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn calls_that_shared_a_frame_share_it_again_after_a_broken_connection() {
+    let (down, is_down) = unbounded();
+    let (called, are_called) = unbounded();
+    let numbers = |request: &Request| match request {
+        Request::Call { seq: Some(seq), args, .. } => (*seq, args.count()),
+        other => panic!("{other:?}"),
+    };
+    scripted(
+        move |accepted, key| async move {
+            let mut peer = Peer::with_session(&accepted, &key).await;
+            let first = peer.request().await.unwrap();
+            assert_eq!(numbers(&first), (0, 1));
+            peer.stream.close();
+
+            let mut peer = Peer::new(accepted.recv().await.unwrap());
+            down.send(()).await.unwrap();
+            are_called.recv().await.unwrap();
+            peer.greet(&key).await;
+            peer.opened(true, 60_000).await;
+            assert_eq!(peer.request().await.unwrap(), first);
+            let second = peer.request().await.unwrap();
+            assert_eq!(numbers(&second), (1, 9));
+            peer.stream.close();
+
+            let mut peer = Peer::new(accepted.recv().await.unwrap());
+            peer.greet(&key).await;
+            peer.opened(true, 60_000).await;
+            for expected in [first, second] {
+                let request = peer.request().await.unwrap();
+                assert_eq!(request, expected);
+                let Request::Call { request, seq: Some(seq), args, .. } = request else { panic!() };
+                let result = |place| Packed::from(seq + u64::from(place)).as_bytes().clone();
+                let results = (0..args.count()).map(result).collect();
+                // The last of the ten calls fails.
+                let errors = if seq == 1 { vec![(8, CallError::Empty)] } else { Vec::new() };
+                peer.say(&Response::Returned { request, results, errors }).await;
+            }
+            while peer.request().await.is_some() {}
+        },
+        |client| async move {
+            let counter = client.counter("n").unwrap();
+            let mut calls: Vec<_> = (0..10).map(|_| Box::pin(counter.add(1))).collect();
+            assert!(poll_once(&mut calls[0]).await.is_none());
+            is_down.recv().await.unwrap();
+            for call in &mut calls[1..] {
+                assert!(poll_once(call).await.is_none());
+            }
+            called.send(()).await.unwrap();
+            let failed = calls.pop().unwrap();
+            for (seq, call) in (0..).zip(calls) {
+                assert_eq!(call.await.unwrap(), seq);
+            }
+            assert_eq!(failed.await.unwrap_err().to_string(), "it is empty");
         },
     );
 }

@@ -4,7 +4,7 @@ use ganger_shared::admin::{AdminAnswer, AdminVerb, JobState};
 use ganger_shared::{Durability, JobId, Rejection, limits};
 use ganger_worker::{Client, Ctx, Done, Error, JobError, JobFailed, Objects, Worker};
 
-use crate::support::with_broker;
+use crate::support::{at_once, with_broker};
 
 async fn state(client: &Client, job: JobId) -> JobState {
     match client.admin(AdminVerb::JobShow { job }).await.unwrap() {
@@ -122,5 +122,17 @@ fn what_cannot_be_waited_for_is_refused() {
         assert!(refused.to_string().contains("add to a counter"), "{refused}");
         // None of these has done harm to the connection.
         assert_eq!(queue.submit("p").await.unwrap().durability(), Durability::Memory);
+    });
+}
+
+#[test]
+fn job_waits_for_a_number_that_a_counter_had_only_between_calls_made_at_once() {
+    with_broker(|_broker, client| async move {
+        let queue = client.queue("q").unwrap();
+        let job = queue.submit("p").when_counter("n", 10).await.unwrap();
+        let counter = client.counter("n").unwrap();
+        at_once([1, 1, 1, 1, 8, -12].map(|by| counter.add(by))).await;
+        assert_eq!(counter.get().await.unwrap(), 0);
+        assert!(matches!(state(&client, job.id()).await, JobState::Ready));
     });
 }

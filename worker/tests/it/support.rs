@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_lite::future::poll_once;
 use ganger_broker::Broker;
 use ganger_broker::config::{Config, Create, QueueConfig};
 use ganger_worker::{Client, Options};
@@ -40,6 +41,23 @@ pub(crate) async fn start_with_known_queue() -> Broker {
 pub(crate) async fn connect(broker: &Broker) -> Client {
     let stream = broker.connect_pipe();
     Client::over(stream, broker.key().clone()).await.expect("the broker has this key")
+}
+
+/// Begins all calls, in order, and then waits for their answers.
+pub(crate) async fn at_once<F: Future>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut begun = Vec::new();
+    for call in calls {
+        let mut call = Box::pin(call);
+        begun.push((poll_once(&mut call).await, call));
+    }
+    let mut answers = Vec::new();
+    for (answer, call) in begun {
+        answers.push(match answer {
+            Some(answer) => answer,
+            None => call.await,
+        });
+    }
+    answers
 }
 
 /// Options that do not matter to a test.
