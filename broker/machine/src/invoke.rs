@@ -230,8 +230,8 @@ impl Machine {
     ) -> Result<&'static Method, Rejection> {
         let registry = &self.config.registry;
         let methods = registry.find(typeid).map_or(&[][..], |found| found.methods);
-        let may = |method: &&Method| registry.exposes(object, method.name);
-        let found = methods.iter().filter(may).find(|method| method.name == name);
+        let found = methods.iter().find(|method| method.name == name);
+        let found = found.filter(|method| registry.exposes(object, method.name));
         found.ok_or_else(|| self.no_method(typeid, object, name))
     }
 

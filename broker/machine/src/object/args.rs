@@ -35,9 +35,8 @@ impl Args {
 
     /// The next one.
     pub(crate) fn value(&mut self) -> Result<Packed, CallError> {
-        let missing = || CallError::Type(format!("argument {} is missing", self.taken + 1));
-        let missing = missing();
-        self.given()?.ok_or(missing)
+        let at = self.taken + 1;
+        self.given()?.ok_or_else(|| CallError::Type(format!("argument {at} is missing")))
     }
 
     /// The next one, if it was given and is not none.
