@@ -15,8 +15,9 @@ use crate::oneshot::{Receiver, Sender};
 #[derive(Debug)]
 pub(crate) struct Call {
     /// What to send again after a broken connection; none once a submit was accepted, when only
-    /// the ends of its jobs are still to come.
-    pub(crate) request: Option<Request>,
+    /// the ends of its jobs are still to come. Boxed, because entries of the table of calls move when
+    /// others leave it.
+    pub(crate) request: Option<Box<Request>>,
     pub(crate) answer: Answer,
 }
 
@@ -146,8 +147,8 @@ fn refused(response: Response) -> Result<Response, Error> {
 
 impl Call {
     /// How many wait for an answer that comes as soon as the broker has dealt with the call.
-    pub(crate) const fn short_answers(&self) -> usize {
-        if let Some(Request::Call { wait_ms, .. }) = &self.request
+    pub(crate) fn short_answers(&self) -> usize {
+        if let Some(Request::Call { wait_ms, .. }) = self.request.as_deref()
             && *wait_ms > 0
         {
             return 0;
@@ -165,7 +166,7 @@ impl Call {
 
     /// Payload bytes that are kept with it.
     pub(crate) fn size_bytes(&self) -> usize {
-        match &self.request {
+        match self.request.as_deref() {
             Some(
                 Request::Submit { payloads: block, .. }
                 | Request::Append { items: block, .. }
@@ -176,8 +177,8 @@ impl Call {
     }
 
     /// The first number of a call on an object.
-    pub(crate) const fn object_seq(&self) -> Option<u64> {
-        match &self.request {
+    pub(crate) fn object_seq(&self) -> Option<u64> {
+        match self.request.as_deref() {
             Some(Request::Call { seq, .. }) => *seq,
             _ => None,
         }

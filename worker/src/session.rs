@@ -245,7 +245,7 @@ impl Session {
         }
         state.next_seq += u64::from(numbers);
         let leave = state.send_call(&request);
-        state.keep(id, Call { request: Some(request), answer });
+        state.keep(id, Call { request: Some(Box::new(request)), answer });
         drop(state);
         self.flusher.carry_out(leave);
     }

@@ -126,7 +126,7 @@ impl Session {
             }
             return;
         };
-        match &call.request {
+        match call.request.as_deref() {
             Some(Request::Settle { settlements, .. }) => {
                 for settlement in settlements {
                     state.release_held(settlement.leases);

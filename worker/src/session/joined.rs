@@ -145,7 +145,7 @@ impl State {
                 Answer::Joined(joined.joiners)
             }
         };
-        self.keep(id, Call { request: Some(request), answer });
+        self.keep(id, Call { request: Some(Box::new(request)), answer });
     }
 
     /// The number below which all calls on objects are answered, of which the next one has `seq`.

@@ -167,7 +167,10 @@ impl Session {
         let request = Request::Finish { request: id, lease, output, effects };
         let leave = state.send_call(&request);
         let settler = Settler { leases: LeaseRange::one(lease), sender };
-        state.keep(id, Call { request: Some(request), answer: Answer::Settled(vec![settler]) });
+        state.keep(
+            id,
+            Call { request: Some(Box::new(request)), answer: Answer::Settled(vec![settler]) },
+        );
         drop(state);
         self.flusher.carry_out(leave);
         answered
@@ -223,7 +226,7 @@ impl State {
         if let Some(out) = self.outgoing() {
             append(out, &request);
         }
-        self.keep(id, Call { request: Some(request), answer: Answer::Settled(settlers) });
+        self.keep(id, Call { request: Some(Box::new(request)), answer: Answer::Settled(settlers) });
     }
 
     pub(super) fn release_held(&mut self, leases: LeaseRange) {
