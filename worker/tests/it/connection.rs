@@ -1,5 +1,6 @@
 //! Coming, going, and coming back.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ganger_broker::Broker;
@@ -87,6 +88,22 @@ fn session_is_resumed_with_its_leases_after_a_broken_connection() {
     });
 }
 
+/// Breaks the connection again and again, but never before something was done since the last time: tests
+/// share the runtime, and this task may have many turns before a connection has one.
+async fn break_often(way: Way, done: Arc<AtomicU64>) {
+    let mut seen = 0;
+    loop {
+        for _ in 0..40 {
+            ganger_rt::yield_now().await;
+        }
+        let now = done.load(Ordering::Relaxed);
+        if now > seen {
+            seen = now;
+            way.cut();
+        }
+    }
+}
+
 #[test]
 fn every_job_is_done_once_however_often_the_connection_breaks() {
     run(async {
@@ -95,29 +112,22 @@ fn every_job_is_done_once_however_often_the_connection_breaks() {
         let queue = client.queue("q").unwrap();
         let subscription = queue.subscribe(16);
         let jobs = 300;
+        let done = Arc::new(AtomicU64::new(0));
         let submitting = {
-            let queue = queue.clone();
+            let (queue, done) = (queue.clone(), Arc::clone(&done));
             ganger_rt::spawn(async move {
                 let mut handles = Vec::new();
                 for n in 0..jobs {
                     handles.push(queue.submit(n.to_string()).notify().await.unwrap());
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
                 handles
             })
         };
-        let breaking = {
-            let way = way.clone();
-            ganger_rt::spawn(async move {
-                loop {
-                    for _ in 0..40 {
-                        ganger_rt::yield_now().await;
-                    }
-                    way.cut();
-                }
-            })
-        };
+        let breaking = ganger_rt::spawn(break_often(way.clone(), Arc::clone(&done)));
         let working = ganger_rt::spawn(async move {
             while let Some(delivery) = subscription.pull().await.unwrap() {
+                done.fetch_add(1, Ordering::Relaxed);
                 let output = delivery.payload().clone();
                 drop(delivery.ack(output));
             }
@@ -138,24 +148,16 @@ fn every_call_takes_effect_once_and_in_order_however_often_the_connection_breaks
         let way = Way::new(Arc::new(start().await));
         let client = way.client().await;
         let (list, sum) = (client.typed_list::<u64>("l").unwrap(), client.counter("n").unwrap());
-        let breaking = {
-            let way = way.clone();
-            ganger_rt::spawn(async move {
-                loop {
-                    for _ in 0..40 {
-                        ganger_rt::yield_now().await;
-                    }
-                    way.cut();
-                }
-            })
-        };
+        let done = Arc::new(AtomicU64::new(0));
+        let breaking = ganger_rt::spawn(break_often(way.clone(), Arc::clone(&done)));
         let (rounds, together) = (60, 30_u64);
         let mut sums = Vec::new();
         for round in 0..rounds {
             let calls = (round * together..(round + 1) * together).map(|n| {
-                let (list, sum) = (&list, &sum);
+                let (list, sum, done) = (&list, &sum, &done);
                 async move {
                     assert_eq!(list.append(&n).await.unwrap(), n + 1);
+                    done.fetch_add(1, Ordering::Relaxed);
                     // Of another object, begun whenever that has been answered.
                     if n % 7 == 0 { Some(sum.add(1).await.unwrap()) } else { None }
                 }
