@@ -322,13 +322,9 @@ async fn holders(client: &Client, out: &Output, quiet: bool, name: &Name) -> Res
 
 async fn remove(client: &Client, names: &[Name], consent: &Consent) -> Result<u64> {
     let mut items = 0;
-    // What cannot be removed is found before anything is.
+    // What is not there, or a queue, is found before anything is removed.
     for name in names {
         let found = find(client, name).await?;
-        if found.typeid.as_str() == LIST {
-            return Err(Failure::new(exit::CONFLICT, format!("list {name} cannot be removed"))
-                .with_advice(format!("ganger list purge {name}")));
-        }
         if found.typeid.as_str() == QUEUE {
             return Err(Failure::new(exit::CONFLICT, format!("queue {name} cannot be removed"))
                 .with_advice(format!("ganger queue purge {name}")));

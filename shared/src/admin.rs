@@ -146,7 +146,7 @@ pub enum AdminVerb {
         /// Which.
         object: Name,
     },
-    /// Removes an object; calls that wait for it fail. Answered by Done.
+    /// Removes an object or a list; who waits for it, follows or watches it is told. Answered by Done.
     ObjectRemove {
         /// Which.
         object: Name,

@@ -215,9 +215,9 @@ impl Machine {
         if let Some(&key) = self.list_names.get(name) {
             return key;
         }
-        let key = ListKey(self.lists.len());
+        let key = ListKey(self.lists.insert(List::new(name.clone(), durability)));
         self.list_names.insert(name.clone(), key);
-        self.lists.push(List::new(name.clone(), durability));
+        self.keep_unnamed(name);
         key
     }
 

@@ -25,6 +25,15 @@ const WATCHERS_MAX: usize = 64;
 /// Bytes of items after which an answer is sent off, so that it stays far below the frame limit: 1 MiB.
 const ANSWER_BYTES: usize = 1 << 20;
 
+/// The fields of a Follow.
+pub(crate) struct Follow {
+    pub(crate) request: RequestId,
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) list: Name,
+    pub(crate) start: i64,
+    pub(crate) window: u32,
+}
+
 /// The fields of a Pop.
 pub(crate) struct Pop {
     pub(crate) request: RequestId,
@@ -120,6 +129,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<ListKey, Rejection> {
         if let Some(&key) = self.list_names.get(name) {
+            self.note_used(name);
             return Ok(key);
         }
         let durability = self.judge_new_list(name)?;
@@ -360,6 +370,7 @@ impl Machine {
         out: &mut Output,
     ) {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
+        self.lists[list.0].poppers.insert(session);
         let known = holder.receipts.entry(list).or_default();
         if !known.can_confirm(receipt) {
             // Some of it went back: all of it may come again.
@@ -388,6 +399,7 @@ impl Machine {
     /// A pop is answered, for the first time or after its items went back.
     fn note_answered(&mut self, session: SessionId, list: ListKey, receipt: u64) {
         if let Some(holder) = self.sessions.get_mut(&session) {
+            self.lists[list.0].poppers.insert(session);
             let receipts = holder.receipts.entry(list).or_default();
             receipts.answered = receipts.answered.max(receipt);
             receipts.returned.remove(&receipt);
@@ -399,6 +411,7 @@ impl Machine {
         let Some(holder) = self.sessions.get_mut(&session) else { return };
         let popped = core::mem::take(&mut holder.popped);
         for (list, receipts) in &popped {
+            self.lists[list.0].poppers.insert(session);
             let returned = &mut holder.receipts.entry(*list).or_default().returned;
             returned.extend(receipts.keys());
         }
@@ -420,7 +433,7 @@ impl Machine {
     }
 
     pub(crate) fn range(
-        &self,
+        &mut self,
         session: SessionId,
         request: RequestId,
         name: &Name,
@@ -441,6 +454,7 @@ impl Machine {
             out.send(session, Response::Items { request, start, length, items });
             return Ok(());
         };
+        self.note_used(name);
         let found = &self.lists[list.0];
         let items = found.range(found.index(start), u64::from(count), ANSWER_BYTES);
         self.send_items(session, request, list, items, out);
@@ -450,21 +464,19 @@ impl Machine {
     pub(crate) fn follow(
         &mut self,
         session: SessionId,
-        subscription: SubscriptionId,
-        name: &Name,
-        start: i64,
-        window: u32,
+        follow: Follow,
         out: &mut Output,
     ) -> Result<(), Rejection> {
+        let Follow { request, subscription, list: name, start, window } = follow;
         self.judge_calls(session, Some(subscription))?;
-        self.judge_exposed(session, crate::list::TYPEID, name, "slice")?;
-        let list = self.list_for_use(name, out)?;
+        self.judge_exposed(session, crate::list::TYPEID, &name, "slice")?;
+        let list = self.list_for_use(&name, out)?;
         self.unsubscribe(session, subscription);
         let Some(holder) = self.sessions.get_mut(&session) else { return Ok(()) };
         holder.follows.insert(subscription, list);
         let found = &mut self.lists[list.0];
         let next = found.index(start);
-        let follower = Follower { next, window: u64::from(window) };
+        let follower = Follower { request, next, window: u64::from(window) };
         found.followers.insert((session, subscription), follower);
         self.serve_followers(list, out);
         Ok(())

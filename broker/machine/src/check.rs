@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ganger_shared::{By, JobId};
+use ganger_shared::{By, JobId, SessionId};
 
 use crate::list::ListKey;
 use crate::machine::Machine;
@@ -94,7 +94,7 @@ impl Machine {
         self.check_queues(&counts, &bytes);
         self.check_lists(&reserved);
         timers += self.check_sessions();
-        timers += self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
+        timers += self.lists.iter().map(|(_, list)| list.pops.len()).sum::<usize>();
         timers += self.check_objects();
         timers += self.check_unnamed();
         let callers = self.queues.iter().flat_map(|queue| queue.callers.iter());
@@ -102,10 +102,10 @@ impl Machine {
         let submits = self.queues.iter().flat_map(|queue| &queue.submits);
         timers += submits.filter(|submit| submit.put.is_some()).count();
         assert_eq!(timers, self.timers.len(), "timers without a reason");
-        let pops = self.lists.iter().map(|list| list.pops.len()).sum::<usize>();
+        let pops = self.lists.iter().map(|(_, list)| list.pops.len()).sum::<usize>();
         let known = self.sessions.values().map(|session| session.pops.len()).sum::<usize>();
         assert_eq!(pops, known, "waiting pops");
-        let list_bytes: u64 = self.lists.iter().map(crate::list::List::bytes).sum();
+        let list_bytes: u64 = self.lists.iter().map(|(_, list)| list.bytes()).sum();
         let parked = self.queues.iter().flat_map(|queue| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
         assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
@@ -190,8 +190,13 @@ impl Machine {
     }
 
     fn check_lists(&self, reserved: &BTreeMap<ListKey, u64>) {
-        for (index, list) in self.lists.iter().enumerate() {
+        assert_eq!(self.lists.len(), self.list_names.len(), "lists and their names");
+        for (index, list) in &self.lists {
             let key = ListKey(index);
+            let knows = |session: &SessionId| self.sessions[session].receipts.contains_key(&key);
+            assert!(list.poppers.iter().all(knows), "who has popped of {}", list.name);
+            let popped = self.sessions.values().filter(|s| s.receipts.contains_key(&key)).count();
+            assert_eq!(list.poppers.len(), popped, "who has popped of {}", list.name);
             list.check();
             assert_eq!(list.reserved, reserved.get(&key).copied().unwrap_or(0), "{}", list.name);
             assert!(list.pops.is_empty() || list.length() == 0, "items and pops in {}", list.name);

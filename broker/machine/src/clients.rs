@@ -262,6 +262,9 @@ impl Machine {
         self.unset_connection_timer(id);
         let Some(session) = self.sessions.remove(&id) else { return };
         self.bytes -= session.answers.bytes();
+        for list in session.receipts.keys() {
+            self.lists[list.0].poppers.remove(&id);
+        }
         if let Some(at) = session.silence_check {
             self.timers.unset(at, Timer::Silence(id));
         }

@@ -247,7 +247,7 @@ pub enum Event {
         /// The object.
         object: Name,
     },
-    /// A shared object does not exist any more.
+    /// A shared object or a list does not exist any more.
     ObjectRemoved {
         /// Its name.
         object: Name,

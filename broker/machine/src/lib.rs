@@ -48,6 +48,7 @@ mod promise;
 mod queue;
 mod ready;
 pub mod registry;
+mod removal;
 mod replay;
 mod room;
 mod run;

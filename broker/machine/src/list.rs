@@ -16,7 +16,7 @@ use ganger_shared::{
 use crate::queue::QueueKey;
 use crate::watching::Watched;
 
-/// Where a list is kept. Lists are not removed, so a key stays good.
+/// Where a list is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ListKey(pub(crate) usize);
 
@@ -103,6 +103,8 @@ pub(crate) struct WaitingPop {
 /// A client that reads items as they come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Follower {
+    /// The Follow, to say that it has ended.
+    pub(crate) request: RequestId,
     /// Index of the next item to send.
     pub(crate) next: u64,
     /// How many more may be sent.
@@ -135,6 +137,8 @@ pub(crate) struct List {
     pub(crate) pops: BTreeMap<u64, WaitingPop>,
     next_turn: u64,
     pub(crate) followers: BTreeMap<(SessionId, SubscriptionId), Follower>,
+    /// Sessions that know receipts of it.
+    pub(crate) poppers: BTreeSet<SessionId>,
     /// None until somebody has watched it.
     pub(crate) watched: Option<Box<Watched>>,
 }
@@ -154,6 +158,7 @@ impl List {
             unconfirmed_bytes: 0,
             reserved: 0,
             feeders: BTreeSet::new(),
+            poppers: BTreeSet::new(),
             pops: BTreeMap::new(),
             next_turn: 0,
             followers: BTreeMap::new(),

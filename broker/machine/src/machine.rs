@@ -42,7 +42,7 @@ pub struct Machine {
     pub(crate) now: Time,
     pub(crate) queues: Vec<Queue>,
     pub(crate) queue_names: BTreeMap<Name, QueueKey>,
-    pub(crate) lists: Vec<List>,
+    pub(crate) lists: Slab<List>,
     pub(crate) list_names: BTreeMap<Name, ListKey>,
     pub(crate) objects: Slab<Object>,
     pub(crate) object_names: BTreeMap<Name, ObjectKey>,
@@ -80,7 +80,7 @@ impl Machine {
             now: start,
             queues: Vec::new(),
             queue_names: BTreeMap::new(),
-            lists: Vec::new(),
+            lists: Slab::new(),
             list_names: BTreeMap::new(),
             objects: Slab::new(),
             object_names: BTreeMap::new(),
@@ -235,7 +235,8 @@ impl Machine {
                 reject(session, request, result, out);
             }
             Request::Follow { request, subscription, list, start, window } => {
-                let result = self.follow(session, subscription, &list, start, window, out);
+                let follow = crate::calls::Follow { request, subscription, list, start, window };
+                let result = self.follow(session, follow, out);
                 reject(session, request, result, out);
             }
             Request::Watch { request, subscription, object, made, from, window } => {

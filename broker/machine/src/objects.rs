@@ -398,20 +398,6 @@ impl Machine {
         self.note_deadline(key);
     }
 
-    pub(crate) fn apply_removed(&mut self, name: &Name) {
-        let Some(key) = self.object_names.remove(name) else { return };
-        let object = self.objects.remove(key.0);
-        self.forget_unnamed(name);
-        self.note_number(name);
-        self.bytes -= object.kind.extent().bytes + object.history.bytes();
-        for hold in object.kind.holds() {
-            self.holdings.set(hold.owner, key, false);
-        }
-        if let Some(at) = object.passes {
-            self.timers.unset(at, Timer::Pass(key));
-        }
-    }
-
     /// Ends what was due `at` that time, and nothing else: a replay may be long after it.
     pub(crate) fn apply_passed(&mut self, key: ObjectKey, at: ganger_shared::Time) {
         let mut whats = Vec::new();

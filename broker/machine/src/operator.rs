@@ -133,11 +133,12 @@ impl Machine {
                 AdminAnswer::Object(Box::new(self.object_details(key)))
             }
             AdminVerb::ObjectRemove { object } => {
-                let found = self.object_names.get(&object);
-                let key = *found.ok_or_else(|| not_found("object", &object))?;
+                let found = self.subject(&object);
+                let found = found.ok_or_else(|| not_found("object", &object))?;
                 self.judge_caller(session, &object)?;
-                promise = self.objects[key.0].durability;
-                self.remove_object(key, out);
+                self.judge_removal(found)?;
+                promise = self.subject_durability(found);
+                self.remove(found, out);
                 AdminAnswer::Done { count: 1 }
             }
             AdminVerb::ObjectMake { object, typeid, args, durability } => {

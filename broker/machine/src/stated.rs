@@ -451,7 +451,7 @@ impl Machine {
 
     fn kept_lists(&self) -> impl Iterator<Item = ListKey> {
         let kept = |key: &ListKey| self.lists[key.0].durability > Durability::Memory;
-        (0..self.lists.len()).map(ListKey).filter(kept)
+        self.list_names.values().copied().filter(kept)
     }
 
     fn state_queue(&self, key: QueueKey) -> Stated {

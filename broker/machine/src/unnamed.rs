@@ -1,7 +1,7 @@
 //! Objects without a name of their own: kept while something refers to them or somebody uses them.
 //!
 //! Not what refers to one, which is a value ([`ganger_shared::Value::Ref`]) in an object, a list or a
-//! queue of items. Lists and queues without a name of their own stay.
+//! queue of items. Queues without a name of their own stay.
 //!
 //! ```text
 //!   made ─▶ kept for a time from each use ─▶ over ─▶ referred to? held, watched, waited for?
@@ -19,7 +19,7 @@ use ganger_shared::object::ITEM;
 use ganger_shared::{Block, JobId, JobRange, Name, ObjectId, Time};
 
 use crate::machine::Machine;
-use crate::object::{Args, ObjectKey};
+use crate::object::Args;
 use crate::objects::Subject;
 use crate::output::Output;
 use crate::timer::Timer;
@@ -156,9 +156,9 @@ impl Machine {
             let spared = self.follow_references(Vec::new(), kept, &mut seen);
             let is_over = |(id, until): &(&ObjectId, &Time)| **until <= now && !spared.contains(id);
             let over = self.unnamed.kept.iter().filter(is_over);
-            let over = over.filter_map(|(id, _)| self.object_names.get(&id.name()).copied());
-            for key in over.collect::<Vec<_>>() {
-                self.remove_object(key, out);
+            let over = over.filter_map(|(id, _)| self.subject(&id.name()));
+            for subject in over.collect::<Vec<_>>() {
+                self.remove(subject, out);
             }
         }
         // Following is work for all that was given references: not more often than this.
@@ -172,7 +172,7 @@ impl Machine {
             |name: &&Name| ObjectId::of(name).is_none_or(|id| !self.unnamed.kept.contains_key(&id));
         let named = self.unnamed.referrers.iter().filter(has_name).cloned().collect();
         let is_used =
-            |id: &ObjectId| self.object_names.get(&id.name()).is_some_and(|&key| self.is_used(key));
+            |id: &ObjectId| self.subject(&id.name()).is_some_and(|subject| self.is_used(subject));
         let used = self.unnamed.kept.keys().copied().filter(is_used);
         (named, used.chain(self.unnamed.items.values().flatten().copied()).collect())
     }
@@ -217,8 +217,8 @@ impl Machine {
 
     /// Returns how many timers there are for it.
     pub(crate) fn check_unnamed(&self) -> usize {
-        let unnamed: BTreeSet<ObjectId> =
-            self.object_names.keys().filter_map(ObjectId::of).collect();
+        let names = self.object_names.keys().chain(self.list_names.keys());
+        let unnamed: BTreeSet<ObjectId> = names.filter_map(ObjectId::of).collect();
         assert!(self.unnamed.kept.keys().eq(&unnamed), "objects without a name are kept");
         for &job in self.unnamed.items.keys() {
             assert!(self.runs.find(job).is_some(), "{job} is an item of a queue");
@@ -229,13 +229,24 @@ impl Machine {
         usize::from(self.unnamed.looked_at.is_some())
     }
 
-    /// Whether somebody has to do with an object without calling it.
-    fn is_used(&self, key: ObjectKey) -> bool {
-        let object = &self.objects[key.0];
-        object.waiters.len() > 0
-            || !object.watchers.is_empty()
-            || !object.kind.holds().is_empty()
-            || self.is_awaited(&object.name)
+    /// Whether somebody has to do with an object or a list without calling it.
+    fn is_used(&self, subject: Subject) -> bool {
+        let is_used = match subject {
+            Subject::Object(key) => {
+                let object = &self.objects[key.0];
+                object.waiters.len() > 0
+                    || !object.watchers.is_empty()
+                    || !object.kind.holds().is_empty()
+            }
+            Subject::List(key) => {
+                let list = &self.lists[key.0];
+                self.judge_removal(subject).is_err()
+                    || !list.pops.is_empty()
+                    || !list.followers.is_empty()
+                    || list.watched.as_ref().is_some_and(|watched| watched.has_watchers())
+            }
+        };
+        is_used || self.is_awaited(self.subject_name(subject))
     }
 }
 

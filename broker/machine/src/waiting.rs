@@ -21,7 +21,6 @@ use ganger_shared::key::KeyId;
 use ganger_shared::{Block, By, CallError, Rejection, RequestId, SessionId, Time};
 
 use crate::answers::{Answer, answer};
-use crate::event::Event;
 use crate::invoke::Called;
 use crate::machine::{Machine, reject};
 use crate::object::{Lane, ObjectKey, Owner, Stage};
@@ -189,7 +188,7 @@ impl Machine {
     }
 
     /// Takes a call out of all places where it waits.
-    fn unpark(&mut self, key: ObjectKey, turn: u64) -> Option<Waiter> {
+    pub(crate) fn unpark(&mut self, key: ObjectKey, turn: u64) -> Option<Waiter> {
         let waiter = self.objects[key.0].waiters.remove(turn)?;
         self.holdings.leases_waiting -= usize::from(matches!(waiter.by, By::Lease(_)));
         if let Some(until) = waiter.until {
@@ -306,21 +305,6 @@ impl Machine {
         }
     }
 
-    /// Removes an object; who waits for it is told.
-    pub(crate) fn remove_object(&mut self, key: ObjectKey, out: &mut Output) {
-        let promise = self.objects[key.0].durability;
-        let turns: Vec<u64> = self.objects[key.0].waiters.iter().map(|(turn, _)| turn).collect();
-        for turn in turns {
-            if let Some(waiter) = self.unpark(key, turn) {
-                let gone = failed(CallError::Removed);
-                answer(waiter.session, waiter.request, promise, gone, out);
-            }
-        }
-        self.end_watches(key, out);
-        let object = self.objects[key.0].name.clone();
-        self.happen(Event::ObjectRemoved { object }, out);
-    }
-
     /// Whether the owner, if it waited for its turn, would wait for itself.
     fn judge_deadlock(&self, key: ObjectKey, lane: Lane, owner: Owner) -> Result<(), CallError> {
         if lane != Lane::Turn {
@@ -399,6 +383,6 @@ impl Machine {
 }
 
 /// The answer to a single call that failed.
-fn failed(error: CallError) -> Answer {
+pub(crate) fn failed(error: CallError) -> Answer {
     Answer { results: Block::empties(1), errors: vec![(0, error)] }
 }

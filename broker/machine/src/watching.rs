@@ -96,6 +96,10 @@ impl Watched {
     pub(crate) const fn bytes(&self) -> u64 {
         self.history.bytes
     }
+
+    pub(crate) fn has_watchers(&self) -> bool {
+        !self.watchers.is_empty()
+    }
 }
 
 /// What is told of an object or a list, and to whom.
@@ -365,10 +369,10 @@ impl Machine {
         self.told(subject)?.watchers.remove(&(session, subscription))
     }
 
-    /// Tells those who watch an object that it is removed.
-    pub(crate) fn end_watches(&mut self, key: ObjectKey, out: &mut Output) {
-        let gone = not_found("object", &self.objects[key.0].name);
-        self.end_all_watches(Subject::Object(key), &gone, out);
+    /// Tells those who watch an object or a list that it is removed.
+    pub(crate) fn end_watches(&mut self, subject: Subject, out: &mut Output) {
+        let gone = not_found("object", self.subject_name(subject));
+        self.end_all_watches(subject, &gone, out);
     }
 
     /// A list goes into the journal or leaves it, where nothing of it is known so far: what was told of it
@@ -428,7 +432,7 @@ impl Machine {
     /// How many watches objects and lists have.
     pub(crate) fn watches(&self) -> usize {
         let objects = self.objects.iter().map(|(_, object)| &object.watchers);
-        let lists = self.lists.iter().filter_map(|list| list.watched.as_ref());
+        let lists = self.lists.iter().filter_map(|(_, list)| list.watched.as_ref());
         let watchers = objects.chain(lists.map(|watched| &watched.watchers));
         watchers.map(BTreeMap::len).sum()
     }

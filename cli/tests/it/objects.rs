@@ -116,8 +116,10 @@ fn object_is_made_once_and_removed_with_yes() {
     assert_eq!(broker.run("object rm n --yes -o json").ok(), "{\"v\":1,\"count\":1}\n");
     broker.run("object get n").failed(3);
     broker.run("object create l --type list").ok();
-    let error = broker.run("object rm l --yes").failed(6);
-    assert!(error.contains("ganger list purge l"), "{error}");
+    assert_eq!(broker.run("object rm l --yes -o json").ok(), "{\"v\":1,\"count\":1}\n");
+    broker.run("submit --queue q --payload 1 --results outs").ok();
+    let error = broker.run("object rm outs --yes").failed(6);
+    assert!(error.contains("takes the results of queue q; purge it instead"), "{error}");
 }
 
 #[test]

@@ -21,7 +21,10 @@ enum Place {
     Dict,
     List,
     Queue,
+    /// A dict without a name.
     Of(ObjectId),
+    /// A list without a name.
+    In(ObjectId),
 }
 
 struct World<'a> {
@@ -32,6 +35,8 @@ struct World<'a> {
     held: BTreeMap<Place, Vec<Vec<ObjectId>>>,
     /// When each that was made was last used, and when it was last seen to be in use or referred to.
     lived: BTreeMap<ObjectId, (Time, Time)>,
+    /// Those that are lists.
+    lists: BTreeSet<ObjectId>,
     gone: u64,
     kept: u64,
 }
@@ -55,10 +60,11 @@ impl World<'_> {
     }
 
     fn make(&mut self) {
+        let is_list = self.rng.percent(30);
         let request = Request::Use {
             request: self.desk.request(),
             object: None,
-            typeid: name("dict/1"),
+            typeid: name(if is_list { "list/1" } else { "dict/1" }),
             schema: None,
             args: Bytes::new(),
             durability: None,
@@ -68,7 +74,11 @@ impl World<'_> {
             panic!("{told:?}")
         };
         let now = self.desk.now;
-        self.lived.insert(ObjectId::of(object).unwrap(), (now, now));
+        let id = ObjectId::of(object).unwrap();
+        self.lived.insert(id, (now, now));
+        if is_list {
+            self.lists.insert(id);
+        }
     }
 
     fn any(&mut self) -> Option<ObjectId> {
@@ -81,8 +91,15 @@ impl World<'_> {
             0 => Place::Dict,
             1 => Place::List,
             2 => Place::Queue,
-            _ => Place::Of(self.any()?),
+            _ => {
+                let id = self.any()?;
+                self.of(id)
+            }
         })
+    }
+
+    fn of(&self, id: ObjectId) -> Place {
+        if self.lists.contains(&id) { Place::In(id) } else { Place::Of(id) }
     }
 
     fn name_of(place: &Place) -> (Name, &'static str) {
@@ -91,6 +108,7 @@ impl World<'_> {
             Place::List => (name("line"), "list/1"),
             Place::Queue => (name("mail"), "queue/1"),
             Place::Of(id) => (id.name(), "dict/1"),
+            Place::In(id) => (id.name(), "list/1"),
         }
     }
 
@@ -108,7 +126,7 @@ impl World<'_> {
         let at = self.rng.size(0..=slots as u64);
         let (method, args) = match &place {
             Place::Dict | Place::Of(_) => ("set", vec![Value::from(at as u64), value]),
-            Place::List => ("append", vec![value]),
+            Place::List | Place::In(_) => ("append", vec![value]),
             Place::Queue => ("put", vec![value]),
         };
         self.call(&object, Some(typeid), method, &args).unwrap();
@@ -132,7 +150,7 @@ impl World<'_> {
                 held.pop();
                 ("delete", vec![Value::from(held.len() as u64)])
             }
-            Place::List => {
+            Place::List | Place::In(_) => {
                 held.remove(0);
                 ("pop", vec![Value::from(0)])
             }
@@ -146,7 +164,7 @@ impl World<'_> {
     }
 
     fn use_of(&mut self, place: &Place) {
-        if let Place::Of(id) = place {
+        if let Place::Of(id) | Place::In(id) = place {
             let now = self.desk.now;
             self.lived.insert(*id, (now, now));
         }
@@ -166,7 +184,7 @@ impl World<'_> {
         let mut found = BTreeSet::new();
         while let Some(id) = open.pop() {
             if found.insert(id) {
-                open.extend(refs(&Place::Of(id)));
+                open.extend(refs(&self.of(id)));
             }
         }
         found
@@ -174,13 +192,18 @@ impl World<'_> {
 
     /// What is there is what must be.
     fn judge(&mut self) {
-        let request = self.desk.request();
-        let told = self.desk.ask(CALLER, Request::Admin { request, verb: AdminVerb::ObjectList });
-        let [(_, Response::Admin { answer: AdminAnswer::Objects(all), .. })] = &told[..] else {
-            panic!("{told:?}")
-        };
-        let there: BTreeSet<ObjectId> =
-            all.iter().filter_map(|info| ObjectId::of(&info.name)).collect();
+        let mut there = BTreeSet::new();
+        for verb in [AdminVerb::ObjectList, AdminVerb::ListList] {
+            let request = self.desk.request();
+            let told = self.desk.ask(CALLER, Request::Admin { request, verb });
+            let [(_, Response::Admin { answer, .. })] = &told[..] else { panic!("{told:?}") };
+            let names: Vec<&Name> = match answer {
+                AdminAnswer::Objects(all) => all.iter().map(|info| &info.name).collect(),
+                AdminAnswer::Lists(all) => all.iter().map(|info| &info.name).collect(),
+                other => panic!("{other:?}"),
+            };
+            there.extend(names.into_iter().filter_map(ObjectId::of));
+        }
         for id in self.reachable() {
             // What is referred to from there may have been removed before it was.
             if let Some(lived) = self.lived.get_mut(&id) {
@@ -193,7 +216,7 @@ impl World<'_> {
             self.lived.keys().copied().filter(|id| !there.contains(id)).collect();
         for id in over {
             self.lived.remove(&id);
-            self.held.remove(&Place::Of(id));
+            self.held.remove(&self.of(id));
             self.gone += 1;
         }
         for (id, &(_, seen)) in &self.lived {
@@ -245,6 +268,7 @@ fn what_can_be_reached_stays_and_nothing_else() {
             next_seq: 0,
             held: BTreeMap::new(),
             lived: BTreeMap::new(),
+            lists: BTreeSet::new(),
             gone: 0,
             kept: 0,
         };
