@@ -92,6 +92,12 @@ impl Results {
     }
 }
 
+/// The answer to `count` calls that failed alike.
+pub(crate) fn failed(error: CallError, count: u32) -> Answer {
+    let errors = (0..count).map(|place| (place, error.clone())).collect();
+    Answer { results: Block::empties(count), errors }
+}
+
 /// Sends an answer.
 pub(crate) fn answer(
     session: SessionId,

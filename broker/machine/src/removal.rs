@@ -4,7 +4,7 @@
 
 use ganger_shared::{CallError, Name, Rejection};
 
-use crate::answers::answer;
+use crate::answers::{answer, failed};
 use crate::event::Event;
 use crate::list::ListKey;
 use crate::machine::{Machine, reject};
@@ -13,7 +13,6 @@ use crate::objects::Subject;
 use crate::output::Output;
 use crate::submit::not_found;
 use crate::timer::Timer;
-use crate::waiting::failed;
 
 impl Machine {
     /// Whether nothing is under way that needs it.
@@ -51,7 +50,7 @@ impl Machine {
         let turns: Vec<u64> = self.objects[key.0].waiters.iter().map(|(turn, _)| turn).collect();
         for turn in turns {
             if let Some(waiter) = self.unpark(key, turn) {
-                let gone = failed(CallError::Removed);
+                let gone = failed(CallError::Removed, 1);
                 answer(waiter.session, waiter.request, promise, gone, out);
             }
         }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use ganger_shared::key::KeyId;
 use ganger_shared::{Block, By, CallError, Rejection, RequestId, SessionId, Time};
 
-use crate::answers::{Answer, answer};
+use crate::answers::{answer, failed};
 use crate::invoke::Called;
 use crate::machine::{Machine, reject};
 use crate::object::{Lane, ObjectKey, Owner, Stage};
@@ -142,7 +142,7 @@ impl Machine {
         let mut carried = self.carry_out(Subject::Object(key), &called);
         if let (Some(lane), Some(waiter)) = (carried.waits, waiter) {
             if let Err(error) = self.judge_deadlock(key, lane, waiter.owner()) {
-                answer(session, made.request, promise, failed(error), out);
+                answer(session, made.request, promise, failed(error, 1), out);
                 return Ok(());
             }
             if carried.changed {
@@ -380,9 +380,4 @@ impl Machine {
             By::Lease(lease) => format!("the job under lease {lease} ({name})"),
         }
     }
-}
-
-/// The answer to a single call that failed.
-pub(crate) fn failed(error: CallError) -> Answer {
-    Answer { results: Block::empties(1), errors: vec![(0, error)] }
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use ganger_shared::{By, CallError, Rejection, RequestId, SessionId, Time};
 
 use super::QueueKey;
-use crate::answers::{Answer, answer};
+use crate::answers::{Answer, answer, failed};
 use crate::machine::{Machine, reject};
 use crate::output::Output;
-use crate::queue::methods::{failed, value};
+use crate::queue::methods::value;
 use crate::timer::Timer;
 
 /// What a call waits for.

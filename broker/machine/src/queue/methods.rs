@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::callers::{Caller, Wish};
 use super::{Counts, Put, QueueKey, WaitingSubmit};
-use crate::answers::{Answer, Results, answer};
+use crate::answers::{Answer, Results, answer, failed};
 use crate::event::Event;
 use crate::invoke::Call;
 use crate::list::value_of_string;
@@ -76,12 +76,6 @@ pub enum Did {
     Done,
     /// It shut the queue down.
     ShutDown,
-}
-
-/// The answer to `count` calls that failed alike.
-pub(crate) fn failed(error: CallError, count: u32) -> Answer {
-    let errors = (0..count).map(|place| (place, error.clone())).collect();
-    Answer { results: Block::empties(count), errors }
 }
 
 /// The answer to one call that returns a value.
