@@ -323,6 +323,13 @@ pub(crate) enum QueueVerb {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Remove queues that are empty and that no worker takes jobs of, with their results lists.
+    #[command(after_help = "Example:\n  ganger queue purge mail --yes && ganger queue rm mail")]
+    Rm {
+        /// The queues.
+        #[arg(required = true)]
+        queues: Vec<Name>,
+    },
     /// Show the next jobs of a queue without taking them.
     #[command(after_help = "Example:\n  ganger queue peek mail --count 3")]
     Peek {

@@ -322,14 +322,9 @@ async fn holders(client: &Client, out: &Output, quiet: bool, name: &Name) -> Res
 
 async fn remove(client: &Client, names: &[Name], consent: &Consent) -> Result<u64> {
     let mut items = 0;
-    // What is not there, or a queue, is found before anything is removed.
+    // What is not there is found before anything is removed.
     for name in names {
-        let found = find(client, name).await?;
-        if found.typeid.as_str() == QUEUE {
-            return Err(Failure::new(exit::CONFLICT, format!("queue {name} cannot be removed"))
-                .with_advice(format!("ganger queue purge {name}")));
-        }
-        items += found.items;
+        items += find(client, name).await?.items;
     }
     let count = names.len() as u64;
     let what = format!("removes {} objects with {} items", grouped(count), grouped(items));

@@ -58,6 +58,13 @@ pub(crate) async fn run(common: &Common, verb: QueueVerb) -> Result {
             let count = count(&client, verb).await?;
             done(&format!("{} jobs of queue {queue} were cancelled", grouped(count)), count)?;
         }
+        QueueVerb::Rm { queues } => {
+            for queue in &queues {
+                count(&client, AdminVerb::QueueRemove { queue: queue.clone() }).await?;
+            }
+            let count = queues.len() as u64;
+            done(&format!("{} queues were removed", grouped(count)), count)?;
+        }
         QueueVerb::Peek { queue, count } => {
             match admin(&client, AdminVerb::QueuePeek { queue, count }).await? {
                 AdminAnswer::Jobs(jobs) => {

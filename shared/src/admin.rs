@@ -146,7 +146,9 @@ pub enum AdminVerb {
         /// Which.
         object: Name,
     },
-    /// Removes an object or a list; who waits for it, follows or watches it is told. Answered by Done.
+    /// Removes an object, a list or a queue; who waits for it, follows or watches it is told. Where a
+    /// queue has the name of another object too, [`QueueRemove`](Self::QueueRemove) means the queue.
+    /// Answered by Done.
     ObjectRemove {
         /// Which.
         object: Name,
@@ -162,6 +164,12 @@ pub enum AdminVerb {
         args: Bytes,
         /// What an answer about it promises. Without it, what those about new queues do.
         durability: Option<Durability>,
+    },
+    /// Removes a queue that has no jobs and no subscribers, with its own results list, which must be
+    /// empty; who waits for something in it is told. How its jobs ended is forgotten. Answered by Done.
+    QueueRemove {
+        /// Which.
+        queue: Name,
     },
 }
 

@@ -40,9 +40,9 @@ impl Machine {
                     }
                     self.admit_waiting(key, out);
                 } else {
-                    let key = QueueKey(self.queues.len());
-                    self.queue_names.insert(queue.clone(), key);
-                    self.queues.push(Queue::new(queue, settings));
+                    let key = self.queues.insert(Queue::new(queue.clone(), settings));
+                    self.keep_unnamed(&queue);
+                    self.queue_names.insert(queue, QueueKey(key));
                 }
             }
             Event::QueuePaused { queue, pause } => {
@@ -180,6 +180,7 @@ impl Machine {
                 }
             }
             Event::ObjectRemoved { object } => self.apply_removed(&object),
+            Event::QueueRemoved { queue } => self.apply_removed_queue(&queue),
             Event::Held { jobs, prerequisites } => self.apply_held(jobs, &prerequisites),
             Event::Met { at, jobs, prerequisite } => {
                 self.see_time(at);
@@ -281,7 +282,7 @@ impl Machine {
                 // Somebody looked for it before there was anything in it.
                 self.set_list_promise(list, self.promise(queue_key), out);
             }
-            self.lists[list.0].feeders.insert(queue_key);
+            self.note_feeder(queue_key, list);
         }
         let queue = &mut self.queues[queue_key.0];
         queue.totals.submitted += u64::from(jobs.count);
@@ -310,6 +311,13 @@ impl Machine {
             phase,
         });
         self.join_backwards(run);
+    }
+
+    /// A list takes results of a queue.
+    pub(crate) fn note_feeder(&mut self, queue: QueueKey, list: ListKey) {
+        if self.lists[list.0].feeders.insert(queue) {
+            self.queues[queue.0].feeds.insert(list);
+        }
     }
 
     /// Where the results of a queue's jobs go; the list is made if there is none.

@@ -97,16 +97,16 @@ impl Machine {
         timers += self.lists.iter().map(|(_, list)| list.pops.len()).sum::<usize>();
         timers += self.check_objects();
         timers += self.check_unnamed();
-        let callers = self.queues.iter().flat_map(|queue| queue.callers.iter());
+        let callers = self.queues.iter().flat_map(|(_, queue)| queue.callers.iter());
         timers += callers.filter(|(.., caller)| caller.until.is_some()).count();
-        let submits = self.queues.iter().flat_map(|queue| &queue.submits);
+        let submits = self.queues.iter().flat_map(|(_, queue)| &queue.submits);
         timers += submits.filter(|submit| submit.put.is_some()).count();
         assert_eq!(timers, self.timers.len(), "timers without a reason");
         let pops = self.lists.iter().map(|(_, list)| list.pops.len()).sum::<usize>();
         let known = self.sessions.values().map(|session| session.pops.len()).sum::<usize>();
         assert_eq!(pops, known, "waiting pops");
         let list_bytes: u64 = self.lists.iter().map(|(_, list)| list.bytes()).sum();
-        let parked = self.queues.iter().flat_map(|queue| &queue.submits);
+        let parked = self.queues.iter().flat_map(|(_, queue)| &queue.submits);
         let parked: u64 = parked.map(|submit| submit.payloads.size_bytes() as u64).sum();
         assert_eq!(self.memory.parked_bytes, parked, "bytes of submits that wait");
         let objects: u64 = self.objects.iter().map(|(_, object)| object.kind.extent().bytes).sum();
@@ -121,7 +121,7 @@ impl Machine {
     }
 
     fn check_queues(&self, counts: &BTreeMap<QueueKey, Counts>, bytes: &BTreeMap<QueueKey, u64>) {
-        let places = |queue: &Queue| {
+        let places = |(_, queue): (usize, &Queue)| {
             queue.ready.len() + queue.delayed.len() + queue.held.len() + queue.dead.len()
         };
         assert_eq!(
@@ -129,8 +129,13 @@ impl Machine {
             self.runs.iter().count(),
             "runs and places"
         );
-        for (index, queue) in self.queues.iter().enumerate() {
+        assert_eq!(self.queues.len(), self.queue_names.len(), "queues and their names");
+        for (index, queue) in &self.queues {
             let key = QueueKey(index);
+            let is_fed = |list: &ListKey| self.lists[list.0].feeders.contains(&key);
+            assert!(queue.feeds.iter().all(is_fed), "lists that queue {} feeds", queue.name);
+            let fed = self.lists.iter().filter(|(_, list)| list.feeders.contains(&key)).count();
+            assert_eq!(queue.feeds.len(), fed, "lists that queue {} feeds", queue.name);
             let subscriptions = self.sessions.values().flat_map(|s| s.subscriptions.values());
             let subscribers = subscriptions.filter(|taker| taker.queue == key).count() as u64;
             assert_eq!(queue.subscribers, subscribers, "subscribers of {}", queue.name);
@@ -250,7 +255,7 @@ impl Machine {
             }
         }
         assert_eq!(self.holdings.iter().count(), held, "holdings");
-        let callers = || self.queues.iter().flat_map(|queue| queue.callers.iter());
+        let callers = || self.queues.iter().flat_map(|(_, queue)| queue.callers.iter());
         let under_lease = |by: By| matches!(by, By::Lease(_));
         leases += callers().filter(|(.., caller)| under_lease(caller.by)).count();
         assert_eq!(self.holdings.leases_waiting, leases, "calls under leases that wait");
@@ -258,7 +263,7 @@ impl Machine {
         assert_eq!(callers().count(), known, "calls on queues that wait");
         let calls: usize = self.sessions.values().map(|session| session.object_calls.len()).sum();
         assert_eq!(calls, waiting, "calls that wait");
-        let puts = self.queues.iter().flat_map(|queue| &queue.submits);
+        let puts = self.queues.iter().flat_map(|(_, queue)| &queue.submits);
         let puts: Vec<JobId> =
             puts.filter(|submit| submit.put.is_some()).map(|submit| submit.jobs.first).collect();
         for (id, session) in &self.sessions {

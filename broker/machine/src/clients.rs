@@ -160,7 +160,9 @@ impl Machine {
             }
         }
         for queue in parked {
-            let submits = core::mem::take(&mut self.queues[queue.0].submits);
+            // It may be removed since, and its place another one's.
+            let Some(found) = self.queues.get_mut(queue.0) else { continue };
+            let submits = core::mem::take(&mut found.submits);
             let is_gone = |submit: &WaitingSubmit| submit.jobs.first.session == id;
             let (gone, stay): (VecDeque<_>, _) = submits.into_iter().partition(is_gone);
             self.queues[queue.0].submits = stay;

@@ -277,4 +277,9 @@ pub enum Event {
         /// The list.
         list: Name,
     },
+    /// A queue does not exist any more, nor how its jobs ended.
+    QueueRemoved {
+        /// Its name.
+        queue: Name,
+    },
 }

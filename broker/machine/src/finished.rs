@@ -87,6 +87,15 @@ impl FinishedJobs {
         self.order.iter().filter_map(|first| self.by_job.get(first))
     }
 
+    /// Forgets how the jobs of a queue ended.
+    pub(crate) fn forget(&mut self, queue: QueueKey) {
+        let by_job = &mut self.by_job;
+        for (_, gone) in by_job.extract_if(.., |_, finished| finished.queue == queue) {
+            self.bytes -= gone.output_bytes();
+        }
+        self.order.retain(|first| by_job.contains_key(first));
+    }
+
     pub(crate) fn find(&self, job: JobId) -> Option<&Finished> {
         let (_, finished) = self.by_job.range(..=job).next_back()?;
         finished.jobs.contains(job).then_some(finished)

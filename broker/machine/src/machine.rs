@@ -40,7 +40,7 @@ pub struct Machine {
     pub(crate) started: Time,
     /// The latest time it was told; never runs backwards.
     pub(crate) now: Time,
-    pub(crate) queues: Vec<Queue>,
+    pub(crate) queues: Slab<Queue>,
     pub(crate) queue_names: BTreeMap<Name, QueueKey>,
     pub(crate) lists: Slab<List>,
     pub(crate) list_names: BTreeMap<Name, ListKey>,
@@ -78,7 +78,7 @@ impl Machine {
         Self {
             started: start,
             now: start,
-            queues: Vec::new(),
+            queues: Slab::new(),
             queue_names: BTreeMap::new(),
             lists: Slab::new(),
             list_names: BTreeMap::new(),
@@ -336,6 +336,7 @@ impl Machine {
             Event::QueueCalled(called) => called.session,
             Event::QueueSet { .. }
             | Event::QueuePaused { .. }
+            | Event::QueueRemoved { .. }
             | Event::ListMade { .. }
             | Event::ListSet { .. }
             | Event::ListWatched { .. }
@@ -412,6 +413,7 @@ impl Machine {
             Event::ObjectMade { durability, .. } => *durability,
             Event::Called(called) => object(&called.object),
             Event::QueueCalled(called) => queue(&called.queue),
+            Event::QueueRemoved { queue: name } => queue(name),
             Event::Freed { object: name, .. }
             | Event::Passed { object: name, .. }
             | Event::ObjectRemoved { object: name } => object(name),

@@ -133,12 +133,22 @@ impl Machine {
                 AdminAnswer::Object(Box::new(self.object_details(key)))
             }
             AdminVerb::ObjectRemove { object } => {
-                let found = self.subject(&object);
-                let found = found.ok_or_else(|| not_found("object", &object))?;
                 self.judge_caller(session, &object)?;
-                self.judge_removal(found)?;
-                promise = self.subject_durability(found);
-                self.remove(found, out);
+                promise = match (self.subject(&object), self.queue_names.get(&object)) {
+                    (Some(found), _) => {
+                        self.judge_removal(found)?;
+                        let promise = self.subject_durability(found);
+                        self.remove(found, out);
+                        promise
+                    }
+                    (None, Some(&queue)) => self.remove_unused(queue, out)?,
+                    (None, None) => return Err(not_found("object", &object)),
+                };
+                AdminAnswer::Done { count: 1 }
+            }
+            AdminVerb::QueueRemove { queue } => {
+                self.judge_caller(session, &queue)?;
+                promise = self.remove_unused(self.queue_key(&queue)?, out)?;
                 AdminAnswer::Done { count: 1 }
             }
             AdminVerb::ObjectMake { object, typeid, args, durability } => {
@@ -239,6 +249,18 @@ impl Machine {
         self.decide_results_follow(queue, new)
     }
 
+    /// Removes a queue if that can be; returns what an answer promises.
+    fn remove_unused(
+        &mut self,
+        queue: QueueKey,
+        out: &mut Output,
+    ) -> Result<Durability, Rejection> {
+        self.judge_queue_removal(queue)?;
+        let promise = self.promise(queue);
+        self.remove_queue(queue, out);
+        Ok(promise)
+    }
+
     pub(crate) fn purge(&mut self, key: QueueKey, out: &mut Output) -> u64 {
         let waiting: Vec<RunKey> = self.queues[key.0].waiting().collect();
         let count = self.count(&waiting);
@@ -294,7 +316,7 @@ impl Machine {
     }
 
     fn status(&self) -> Status {
-        let sum = |of: fn(&Queue) -> u64| self.queues.iter().map(of).sum();
+        let sum = |of: fn(&Queue) -> u64| self.queues.iter().map(|(_, queue)| of(queue)).sum();
         Status {
             version: self.config.version.clone(),
             started: self.started,

@@ -5,7 +5,7 @@
 pub(crate) mod callers;
 pub(crate) mod methods;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ganger_shared::admin::{Pause, QueueSettings};
@@ -22,7 +22,7 @@ use crate::list::ListKey;
 use crate::ready::Ready;
 use crate::run::RunKey;
 
-/// Where a queue is kept. Queues are not removed, so a key stays good.
+/// Where a queue is kept. A key is good as long as there are jobs, subscriptions or calls of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QueueKey(pub(crate) usize);
 
@@ -110,6 +110,8 @@ pub(crate) struct Queue {
     pub(crate) is_shut_down: bool,
     /// The list `<name>.results`, once a job needed it.
     pub(crate) results: Option<ListKey>,
+    /// The lists that know it as a feeder.
+    pub(crate) feeds: BTreeSet<ListKey>,
 }
 
 impl Queue {
@@ -135,6 +137,7 @@ impl Queue {
             taken: 0,
             is_shut_down: false,
             results: None,
+            feeds: BTreeSet::new(),
         }
     }
 

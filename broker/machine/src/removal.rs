@@ -1,6 +1,6 @@
-//! Objects and lists are removed: those who wait for them, follow or watch them are told.
+//! Objects, lists and queues are removed: those who wait for them, follow or watch them are told.
 //!
-//! Not when the broker does so by itself, which is [`crate::unnamed`]'s. Queues are not removed.
+//! Not when the broker does so by itself, which is [`crate::unnamed`]'s.
 
 use ganger_shared::{CallError, Name, Rejection};
 
@@ -11,6 +11,7 @@ use crate::machine::{Machine, reject};
 use crate::object::ObjectKey;
 use crate::objects::Subject;
 use crate::output::Output;
+use crate::queue::QueueKey;
 use crate::submit::not_found;
 use crate::timer::Timer;
 
@@ -74,6 +75,68 @@ impl Machine {
             }
             reject(session, follower.request, Err(gone.clone()), out);
         }
+    }
+
+    /// Whether a queue has nothing in it, and nobody who relies on it.
+    pub(crate) fn judge_queue_removal(&self, key: QueueKey) -> Result<(), Rejection> {
+        let queue = &self.queues[key.0];
+        let name = &queue.name;
+        if queue.counts.all() > 0 {
+            let (jobs, dead) = (queue.counts.all(), queue.counts.dead);
+            return Err(Rejection::Conflict(format!(
+                "queue {name} holds {jobs} jobs, {dead} of them dead letters; purge both, and have \
+                 those done that run"
+            )));
+        }
+        if queue.subscribers > 0 {
+            let workers = queue.subscribers;
+            return Err(Rejection::Conflict(format!(
+                "{workers} workers take the jobs of queue {name}; stop them before it is removed"
+            )));
+        }
+        if let Some(list) = self.results_alone(key).map(|list| &self.lists[list.0]) {
+            let results = list.length() + list.unconfirmed;
+            if results > 0 {
+                return Err(Rejection::Conflict(format!(
+                    "list {} holds {results} results of queue {name}; pop or purge them before it \
+                     is removed",
+                    list.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The list that is named after a queue, if it takes the results of no other.
+    pub(crate) fn results_alone(&self, queue: QueueKey) -> Option<ListKey> {
+        let list = self.queues[queue.0].results?;
+        let feeders = &self.lists[list.0].feeders;
+        feeders.iter().all(|&feeder| feeder == queue).then_some(list)
+    }
+
+    /// Removes a queue about which [`judge_queue_removal`](Self::judge_queue_removal) has nothing to
+    /// say, and its own results list with it.
+    pub(crate) fn remove_queue(&mut self, key: QueueKey, out: &mut Output) {
+        let queue = self.queues[key.0].name.clone();
+        self.end_callers(key, out);
+        let gone = not_found("queue", &queue);
+        self.refuse_waiting(key, &CallError::Removed, &gone, out);
+        let results = self.results_alone(key);
+        self.happen(Event::QueueRemoved { queue }, out);
+        if let Some(list) = results {
+            self.remove(Subject::List(list), out);
+        }
+    }
+
+    pub(crate) fn apply_removed_queue(&mut self, name: &Name) {
+        let Some(key) = self.queue_names.remove(name) else { return };
+        let queue = self.queues.remove(key.0);
+        for list in queue.feeds {
+            self.lists[list.0].feeders.remove(&key);
+        }
+        self.awake.remove(&key);
+        self.finished.forget(key);
+        self.forget_unnamed(name);
     }
 
     pub(crate) fn apply_removed(&mut self, name: &Name) {

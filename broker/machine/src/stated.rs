@@ -446,7 +446,7 @@ impl Machine {
     }
 
     fn kept_queues(&self) -> impl Iterator<Item = QueueKey> {
-        (0..self.queues.len()).map(QueueKey).filter(|&key| self.keeps_queue(key))
+        self.queue_names.values().copied().filter(|&key| self.keeps_queue(key))
     }
 
     fn kept_lists(&self) -> impl Iterator<Item = ListKey> {
@@ -544,7 +544,7 @@ impl Machine {
                 (list.is_decided, list.end) = (is_decided, end);
                 for (queue, named_after) in feeders {
                     let Some(&queue) = self.queue_names.get(&queue) else { continue };
-                    self.lists[key.0].feeders.insert(queue);
+                    self.note_feeder(queue, key);
                     if named_after {
                         self.queues[queue.0].results = Some(key);
                     }

@@ -263,6 +263,7 @@ impl Machine {
         out: &mut Output,
     ) -> Result<QueueKey, Rejection> {
         if let Some(&key) = self.queue_names.get(name) {
+            self.note_used(name);
             return Ok(key);
         }
         self.judge_new_queue(name)?;
@@ -352,15 +353,20 @@ impl Machine {
         queue: Option<QueueKey>,
         out: &mut Output,
     ) {
-        let queue = queue.map(|key| &self.queues[key.0]);
-        let durability = queue.map_or(Durability::Memory, |queue| queue.settings.durability);
-        let paused = queue.is_some_and(|queue| queue.pause.is_some());
+        let Some(queue) = queue.map(|key| &self.queues[key.0]) else {
+            // Accepted before, and removed with its queue since: nothing is kept of it.
+            let (durability, paused) = (Durability::Memory, false);
+            let accepted = Response::Accepted { request, durability, paused };
+            return out.promise(session, self.strongest_promise(), accepted);
+        };
+        let (durability, paused) = (queue.settings.durability, queue.pause.is_some());
         out.promise(session, durability, Response::Accepted { request, durability, paused });
     }
 
     /// Accepts what waits for something that all queues share.
     pub(crate) fn admit_all(&mut self, out: &mut Output) {
-        for queue in (0..self.queues.len()).map(QueueKey) {
+        let queues: Vec<QueueKey> = self.queue_names.values().copied().collect();
+        for queue in queues {
             self.admit_waiting(queue, out);
         }
     }

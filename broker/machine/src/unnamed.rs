@@ -1,7 +1,7 @@
 //! Objects without a name of their own: kept while something refers to them or somebody uses them.
 //!
 //! Not what refers to one, which is a value ([`ganger_shared::Value::Ref`]) in an object, a list or a
-//! queue of items. Queues without a name of their own stay.
+//! queue of items. A queue with jobs in it is in use: the broker drops none by itself.
 //!
 //! ```text
 //!   made ─▶ kept for a time from each use ─▶ over ─▶ referred to? held, watched, waited for?
@@ -22,6 +22,7 @@ use crate::machine::Machine;
 use crate::object::Args;
 use crate::objects::Subject;
 use crate::output::Output;
+use crate::queue::QueueKey;
 use crate::timer::Timer;
 
 /// Which objects have no name of their own, and where references to them may be.
@@ -156,9 +157,8 @@ impl Machine {
             let spared = self.follow_references(Vec::new(), kept, &mut seen);
             let is_over = |(id, until): &(&ObjectId, &Time)| **until <= now && !spared.contains(id);
             let over = self.unnamed.kept.iter().filter(is_over);
-            let over = over.filter_map(|(id, _)| self.subject(&id.name()));
-            for subject in over.collect::<Vec<_>>() {
-                self.remove(subject, out);
+            for id in over.map(|(&id, _)| id).collect::<Vec<_>>() {
+                self.remove_unnamed(&id.name(), out);
             }
         }
         // Following is work for all that was given references: not more often than this.
@@ -171,9 +171,7 @@ impl Machine {
         let has_name =
             |name: &&Name| ObjectId::of(name).is_none_or(|id| !self.unnamed.kept.contains_key(&id));
         let named = self.unnamed.referrers.iter().filter(has_name).cloned().collect();
-        let is_used =
-            |id: &ObjectId| self.subject(&id.name()).is_some_and(|subject| self.is_used(subject));
-        let used = self.unnamed.kept.keys().copied().filter(is_used);
+        let used = self.unnamed.kept.keys().copied().filter(|id| self.is_name_used(&id.name()));
         (named, used.chain(self.unnamed.items.values().flatten().copied()).collect())
     }
 
@@ -218,6 +216,7 @@ impl Machine {
     /// Returns how many timers there are for it.
     pub(crate) fn check_unnamed(&self) -> usize {
         let names = self.object_names.keys().chain(self.list_names.keys());
+        let names = names.chain(self.queue_names.keys());
         let unnamed: BTreeSet<ObjectId> = names.filter_map(ObjectId::of).collect();
         assert!(self.unnamed.kept.keys().eq(&unnamed), "objects without a name are kept");
         for &job in self.unnamed.items.keys() {
@@ -227,6 +226,30 @@ impl Machine {
         let timer = |at: Time| self.timers.contains(at, Timer::Unnamed);
         assert!(self.unnamed.looked_at.is_none_or(timer), "the timer is set");
         usize::from(self.unnamed.looked_at.is_some())
+    }
+
+    fn remove_unnamed(&mut self, name: &Name, out: &mut Output) {
+        if let Some(subject) = self.subject(name) {
+            self.remove(subject, out);
+        } else if let Some(&queue) = self.queue_names.get(name) {
+            self.remove_queue(queue, out);
+        }
+    }
+
+    fn is_name_used(&self, name: &Name) -> bool {
+        if let Some(subject) = self.subject(name) {
+            return self.is_used(subject);
+        }
+        self.queue_names.get(name).is_some_and(|&queue| self.is_queue_used(queue))
+    }
+
+    /// Whether there is something in a queue, or somebody waits for that.
+    fn is_queue_used(&self, key: QueueKey) -> bool {
+        let queue = &self.queues[key.0];
+        self.judge_queue_removal(key).is_err()
+            || !queue.callers.is_empty()
+            || !queue.submits.is_empty()
+            || self.results_alone(key).is_some_and(|list| self.is_used(Subject::List(list)))
     }
 
     /// Whether somebody has to do with an object or a list without calling it.

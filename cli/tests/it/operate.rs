@@ -22,6 +22,19 @@ fn bulk_verbs_need_yes_where_nobody_can_be_asked() {
 }
 
 #[test]
+fn queue_is_removed_once_nothing_is_in_it() {
+    let broker = Broker::start();
+    broker.run("submit --queue q x").ok();
+    let error = broker.run("queue rm q").failed(6);
+    assert!(error.contains("queue q holds 1 jobs, 0 of them dead letters; purge both"), "{error}");
+    broker.run("queue purge q --yes").ok();
+    assert_eq!(broker.run("queue rm q -o json").ok(), "{\"v\":1,\"count\":1}\n");
+    broker.run("queue show q").failed(3);
+    assert!(!broker.run("list ls -o json").ok().contains("q.results"));
+    broker.run("queue rm q").failed(3);
+}
+
+#[test]
 fn lists_are_made_where_only_operators_may() {
     let broker = Broker::start_with("create = \"operator-only\"\ndurability = \"memory\"");
     let error = broker.run("list append hosts alpha").failed(3);

@@ -56,7 +56,7 @@ variants! {
     Prerequisite: Jobs Counter List;
     AdminVerb: Status QueueList QueueShow QueueSet QueuePause QueueResume QueuePurge QueuePeek
         JobShow DeadList DeadRetry DeadPurge ListList ListPurge SessionList ListSet ObjectList ObjectShow
-        ObjectRemove ObjectMake;
+        ObjectRemove ObjectMake QueueRemove;
     AdminAnswer: Done Status Queues Queue Jobs Lists Sessions Objects Object;
     By: Session Holder Lease;
     CallError: Index Key Absent Type Value Empty Full Revision NotHeld StaleToken Deadlock Broken
@@ -322,6 +322,7 @@ fn verbs() -> Vec<Sample<AdminVerb>> {
     add(AdminVerb::ObjectList);
     add(AdminVerb::ObjectShow { object: name("seen") });
     add(AdminVerb::ObjectRemove { object: name("seen") });
+    add(AdminVerb::QueueRemove { queue: queue.clone() });
     for pause in [Pause::Delivery, Pause::DeliveryAndSubmits] {
         let reason = "provider down".to_owned();
         let detail = format!("QueuePause.{}", pause.name());

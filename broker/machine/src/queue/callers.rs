@@ -133,6 +133,15 @@ impl Machine {
         }
     }
 
+    /// Answers all that wait that the queue is gone.
+    pub(crate) fn end_callers(&mut self, key: QueueKey, out: &mut Output) {
+        for wish in [Wish::Item, Wish::Done] {
+            while let Some((turn, _)) = self.queues[key.0].callers.first(wish) {
+                self.tell_caller((key, wish, turn), failed(CallError::Removed, 1), out);
+            }
+        }
+    }
+
     fn tell_caller(&mut self, place: Place, told: Answer, out: &mut Output) {
         let promise = self.promise(place.0);
         if let Some(caller) = self.stop_waiting(place) {

@@ -99,7 +99,10 @@ impl Machine {
         let Use { request, object, args, durability, .. } = wanted;
         let found = object.as_ref().and_then(|name| self.queue_names.get(name).copied());
         let queue = match found {
-            Some(queue) => queue,
+            Some(queue) => {
+                self.note_used(&self.queues[queue.0].name.clone());
+                queue
+            }
             None => {
                 self.judge_new_object(object.as_ref())?;
                 self.make_queue(object, args, durability, out)?
@@ -180,7 +183,10 @@ impl Machine {
             return Err(Rejection::Invalid(format!("{count} calls of {name} together; make one")));
         }
         let queue = match self.queue_names.get(&call.object) {
-            Some(&queue) => queue,
+            Some(&queue) => {
+                self.note_used(&call.object);
+                queue
+            }
             None => {
                 self.judge_new_object(Some(&call.object))?;
                 self.make_queue(Some(call.object.clone()), Bytes::new(), None, out)?
@@ -391,7 +397,8 @@ impl Machine {
         self.happen(Event::QueueCalled(Box::new(called)), out);
         self.awake.insert(queue);
         if is_over {
-            self.refuse_waiting(queue, out);
+            let refusal = shut_down(&self.queues[queue.0].name);
+            self.refuse_waiting(queue, &CallError::ShutDown, &refusal, out);
         }
         if is_immediate {
             self.purge(queue, out);
@@ -468,16 +475,22 @@ impl Machine {
         self.remember((session, key), (Some(seq), answered), &told, is_kept);
     }
 
-    /// Refuses what waits to be put into a queue that was shut down.
-    fn refuse_waiting(&mut self, queue: QueueKey, out: &mut Output) {
+    /// Refuses what waits to be put into a queue, or submitted to it.
+    pub(crate) fn refuse_waiting(
+        &mut self,
+        queue: QueueKey,
+        put: &CallError,
+        submitted: &Rejection,
+        out: &mut Output,
+    ) {
         while let Some(submit) = self.queues[queue.0].submits.pop_front() {
             self.forget_parked(queue, &submit);
             let (session, request) = (submit.jobs.first.session, submit.request);
             if submit.put.is_some() {
-                let told = failed(CallError::ShutDown, submit.jobs.count);
+                let told = failed(put.clone(), submit.jobs.count);
                 answer(session, request, self.promise(queue), told, out);
             } else {
-                reject(session, request, Err(shut_down(&self.queues[queue.0].name)), out);
+                reject(session, request, Err(submitted.clone()), out);
             }
         }
     }

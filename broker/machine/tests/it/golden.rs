@@ -48,6 +48,7 @@ fn event_name(event: &Event) -> String {
         Event::Removed { .. } => "Removed".to_owned(),
         Event::ListSet { .. } => "ListSet".to_owned(),
         Event::ListWatched { .. } => "ListWatched".to_owned(),
+        Event::QueueRemoved { .. } => "QueueRemoved".to_owned(),
         Event::SessionNamed { .. } => "SessionNamed".to_owned(),
         Event::Left { .. } => "Left".to_owned(),
         Event::Stated(stated) => format!("Stated.{}", stated_name(stated)),
@@ -343,6 +344,7 @@ fn objects() -> Vec<Event> {
         Event::Freed { object: object(), session: SESSION, by: By::Lease(LeaseId(500)) },
         Event::Passed { at: AT, object: object() },
         Event::ObjectRemoved { object: object() },
+        Event::QueueRemoved { queue: name("mail") },
         Event::Held { jobs: JOBS, prerequisites: prerequisites() },
         Event::Met { at: AT, jobs: JOBS, prerequisite: 1 },
         queue_called(Did::Took { job: JOBS.first, item: Packed::from(true) }),
@@ -399,7 +401,7 @@ fn every_variant_of_an_event_is_pinned() {
         samples().iter().filter_map(bytes).collect()
     };
     let events = numbers(&|event| Some(postcard::to_stdvec(event).unwrap()[0]));
-    assert_eq!(events, (0..=24).collect(), "events");
+    assert_eq!(events, (0..=25).collect(), "events");
     let stated = numbers(&|event| match event {
         Event::Stated(stated) => Some(postcard::to_stdvec(stated).unwrap()[0]),
         _ => None,

@@ -25,6 +25,8 @@ enum Place {
     Of(ObjectId),
     /// A list without a name.
     In(ObjectId),
+    /// A queue without a name.
+    At(ObjectId),
 }
 
 struct World<'a> {
@@ -35,8 +37,8 @@ struct World<'a> {
     held: BTreeMap<Place, Vec<Vec<ObjectId>>>,
     /// When each that was made was last used, and when it was last seen to be in use or referred to.
     lived: BTreeMap<ObjectId, (Time, Time)>,
-    /// Those that are lists.
-    lists: BTreeSet<ObjectId>,
+    /// Where references in each are.
+    places: BTreeMap<ObjectId, Place>,
     gone: u64,
     kept: u64,
 }
@@ -60,11 +62,15 @@ impl World<'_> {
     }
 
     fn make(&mut self) {
-        let is_list = self.rng.percent(30);
+        let (typeid, place): (_, fn(ObjectId) -> Place) = match self.rng.between(0..=3) {
+            0 => ("list/1", Place::In),
+            1 => ("queue/1", Place::At),
+            _ => ("dict/1", Place::Of),
+        };
         let request = Request::Use {
             request: self.desk.request(),
             object: None,
-            typeid: name(if is_list { "list/1" } else { "dict/1" }),
+            typeid: name(typeid),
             schema: None,
             args: Bytes::new(),
             durability: None,
@@ -76,9 +82,7 @@ impl World<'_> {
         let now = self.desk.now;
         let id = ObjectId::of(object).unwrap();
         self.lived.insert(id, (now, now));
-        if is_list {
-            self.lists.insert(id);
-        }
+        self.places.insert(id, place(id));
     }
 
     fn any(&mut self) -> Option<ObjectId> {
@@ -99,7 +103,7 @@ impl World<'_> {
     }
 
     fn of(&self, id: ObjectId) -> Place {
-        if self.lists.contains(&id) { Place::In(id) } else { Place::Of(id) }
+        self.places[&id].clone()
     }
 
     fn name_of(place: &Place) -> (Name, &'static str) {
@@ -109,6 +113,7 @@ impl World<'_> {
             Place::Queue => (name("mail"), "queue/1"),
             Place::Of(id) => (id.name(), "dict/1"),
             Place::In(id) => (id.name(), "list/1"),
+            Place::At(id) => (id.name(), "queue/1"),
         }
     }
 
@@ -127,7 +132,7 @@ impl World<'_> {
         let (method, args) = match &place {
             Place::Dict | Place::Of(_) => ("set", vec![Value::from(at as u64), value]),
             Place::List | Place::In(_) => ("append", vec![value]),
-            Place::Queue => ("put", vec![value]),
+            Place::Queue | Place::At(_) => ("put", vec![value]),
         };
         self.call(&object, Some(typeid), method, &args).unwrap();
         self.use_of(&place);
@@ -154,7 +159,7 @@ impl World<'_> {
                 held.remove(0);
                 ("pop", vec![Value::from(0)])
             }
-            Place::Queue => {
+            Place::Queue | Place::At(_) => {
                 held.remove(0);
                 ("get", vec![])
             }
@@ -164,7 +169,7 @@ impl World<'_> {
     }
 
     fn use_of(&mut self, place: &Place) {
-        if let Place::Of(id) | Place::In(id) = place {
+        if let Place::Of(id) | Place::In(id) | Place::At(id) = place {
             let now = self.desk.now;
             self.lived.insert(*id, (now, now));
         }
@@ -181,6 +186,12 @@ impl World<'_> {
         // Those in use lead to others as well.
         let idle = |at: Time| at + IDLE <= self.desk.now;
         open.extend(self.lived.iter().filter(|(_, (used, _))| !idle(*used)).map(|(&id, _)| id));
+        // A queue is in use while something is in it, whoever refers to it.
+        let waiting = self.held.iter().filter(|(_, held)| !held.is_empty());
+        open.extend(waiting.filter_map(|(place, _)| match place {
+            Place::At(id) => Some(*id),
+            Place::Dict | Place::List | Place::Queue | Place::Of(_) | Place::In(_) => None,
+        }));
         let mut found = BTreeSet::new();
         while let Some(id) = open.pop() {
             if found.insert(id) {
@@ -193,13 +204,14 @@ impl World<'_> {
     /// What is there is what must be.
     fn judge(&mut self) {
         let mut there = BTreeSet::new();
-        for verb in [AdminVerb::ObjectList, AdminVerb::ListList] {
+        for verb in [AdminVerb::ObjectList, AdminVerb::ListList, AdminVerb::QueueList] {
             let request = self.desk.request();
             let told = self.desk.ask(CALLER, Request::Admin { request, verb });
             let [(_, Response::Admin { answer, .. })] = &told[..] else { panic!("{told:?}") };
             let names: Vec<&Name> = match answer {
                 AdminAnswer::Objects(all) => all.iter().map(|info| &info.name).collect(),
                 AdminAnswer::Lists(all) => all.iter().map(|info| &info.name).collect(),
+                AdminAnswer::Queues(all) => all.iter().map(|info| &info.name).collect(),
                 other => panic!("{other:?}"),
             };
             there.extend(names.into_iter().filter_map(ObjectId::of));
@@ -268,7 +280,7 @@ fn what_can_be_reached_stays_and_nothing_else() {
             next_seq: 0,
             held: BTreeMap::new(),
             lived: BTreeMap::new(),
-            lists: BTreeSet::new(),
+            places: BTreeMap::new(),
             gone: 0,
             kept: 0,
         };

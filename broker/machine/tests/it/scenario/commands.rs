@@ -605,6 +605,7 @@ impl World {
             },
             "resume" => AdminVerb::QueueResume { queue: name(words.next("a queue")?)? },
             "purge" => AdminVerb::QueuePurge { queue: name(words.next("a queue")?)? },
+            "remove-queue" => AdminVerb::QueueRemove { queue: name(words.next("a queue")?)? },
             "peek" => AdminVerb::QueuePeek {
                 queue: name(words.next("a queue")?)?,
                 count: words.option("count", 10)?,

@@ -374,6 +374,7 @@ pub(super) fn event(event: &Event) -> &'static str {
         Event::Held { .. } => "Held",
         Event::Met { .. } => "Met",
         Event::QueueCalled(_) => "QueueCalled",
+        Event::QueueRemoved { .. } => "QueueRemoved",
         Event::Stated(stated) => match stated {
             Stated::Begins { .. } => "Begins",
             Stated::Queue { .. } => "Queue",

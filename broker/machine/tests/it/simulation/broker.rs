@@ -274,10 +274,12 @@ pub(crate) fn compare_with_record(machine: &mut Machine, record: &Record, now: T
             Some(AdminAnswer::Jobs(found)) => found[0].state.clone(),
             Some(other) => panic!("{other:?}"),
             None => {
-                assert_eq!(known.state, State::Forgotten, "{job} is not known any more");
+                let is_forgotten = known.state == State::Forgotten || known.outlived_queue;
+                assert!(is_forgotten, "{job} is not known any more");
                 continue;
             }
         };
+        assert!(!known.outlived_queue, "{job} is known, and its queue was removed");
         let alike = match (&known.state, &state) {
             (State::Waiting, JobState::Ready | JobState::Delayed { .. }) => {
                 known.prerequisites.is_empty()

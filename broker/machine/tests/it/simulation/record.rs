@@ -41,6 +41,7 @@ pub(crate) enum State {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    pub(crate) queue: Name,
     pub(crate) results: Option<Name>,
     pub(crate) payload: Vec<u8>,
     pub(crate) state: State,
@@ -49,6 +50,8 @@ pub(crate) struct Job {
     pub(crate) crashes: u32,
     pub(crate) retries: u32,
     pub(crate) crash_retries: u32,
+    /// Whether its queue was removed after it had ended.
+    pub(crate) outlived_queue: bool,
     /// Whether it ever was a dead letter.
     pub(crate) died: bool,
     /// What has yet to come before it may start.
@@ -142,6 +145,19 @@ impl Record {
                 }),
                 Did::Done | Did::ShutDown => {}
             },
+            Event::QueueRemoved { queue } => {
+                for (id, job) in self.jobs.iter_mut().filter(|(_, job)| job.queue == *queue) {
+                    let is_over = match job.state {
+                        State::Acked { .. }
+                        | State::Cancelled
+                        | State::Taken
+                        | State::Forgotten => true,
+                        State::Waiting | State::Leased { .. } | State::Dead => false,
+                    };
+                    assert!(is_over, "{id} is {:?} and its queue is removed", job.state);
+                    job.outlived_queue = true;
+                }
+            }
             Event::Called(called) => self.called(called),
             Event::ListMade { list, .. } | Event::ListSet { list, .. } => {
                 self.lists.entry(list.clone()).or_default();
@@ -154,6 +170,7 @@ impl Record {
                 };
                 for (job, payload) in jobs.iter().zip(payloads.slices()) {
                     let new = Job {
+                        queue: queue.clone(),
                         results: results.clone(),
                         payload: payload.to_vec(),
                         state: State::Waiting,
@@ -162,6 +179,7 @@ impl Record {
                         crashes: 0,
                         retries: options.retries,
                         crash_retries: options.crash_retries,
+                        outlived_queue: false,
                         died: false,
                         prerequisites: Vec::new(),
                     };

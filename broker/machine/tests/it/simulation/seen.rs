@@ -7,7 +7,7 @@ use ganger_machine::event::{Fault, StopCause, Verdict};
 use ganger_shared::{By, DeathReason};
 
 /// What every run over many seeds must have met at least once.
-pub(crate) const SOMETIMES: [&str; 48] = [
+pub(crate) const SOMETIMES: [&str; 49] = [
     "resumed with leases held",
     "a late settle refused",
     "a repeated submit recognised",
@@ -35,6 +35,7 @@ pub(crate) const SOMETIMES: [&str; 48] = [
     "the broker lost what was not durable",
     "payloads came back from the journal",
     "the journal was restated",
+    "a queue was removed",
     "a restart began with a restatement",
     "the power failed in the middle of a restatement",
     "the power failed before a restatement took its place",

@@ -110,8 +110,9 @@ impl Client {
         if let Some((_, error)) = errors.first() {
             let expected = match method.as_str() {
                 // The list is small, or the session was away for longer than its grace.
-                "set" | "put" => matches!(error, CallError::Full { .. }),
-                "get" => *error == CallError::Empty,
+                "set" => matches!(error, CallError::Full { .. }),
+                "put" => matches!(error, CallError::Full { .. } | CallError::Removed),
+                "get" => matches!(error, CallError::Empty | CallError::Removed),
                 "task_done" => matches!(error, CallError::Value(_)),
                 "release" => {
                     matches!(error, CallError::NotHeld(_) | CallError::StaleToken { .. })
@@ -119,7 +120,7 @@ impl Client {
                 _ => false,
             };
             assert!(expected, "{call:?}: {error}");
-            if method == "put" {
+            if method == "put" && *error != CallError::Removed {
                 seen.hit("a put found no room");
             }
             return;
@@ -196,6 +197,11 @@ impl Line {
                     Did::ShutDown => panic!("nobody shuts it down"),
                 };
                 Some(((called.session, called.seq), result))
+            }
+            Event::QueueRemoved { queue } if queue.as_str() == LINE.0 => {
+                assert!(self.items.is_empty(), "removed with {:?}", self.items);
+                *self = Self::default();
+                None
             }
             _ => None,
         }

@@ -3,9 +3,9 @@
 use ganger_history::What;
 use ganger_machine::Command;
 use ganger_shared::admin::{AdminAnswer, AdminVerb, DeadWhich, Pause};
-use ganger_shared::{JobRange, Request, RequestId, SessionId};
+use ganger_shared::{JobRange, Name, Request, RequestId, SessionId};
 
-use super::{Client, Connection, Due, KEY, World, ask};
+use super::{Client, Connection, Due, KEY, LINE, World, ask};
 
 /// A disk that has less room than this for new work takes none.
 pub(super) const FULL_BYTES: u64 = 4_096;
@@ -62,6 +62,17 @@ impl World {
             9 if self.plan.operators && self.rng.chance(100) => {
                 let queue = self.rng.pick(&self.plan.queues).clone();
                 self.operate(AdminVerb::QueuePurge { queue });
+            }
+            9 if self.plan.operators => {
+                // Its jobs have no results list that would begin anew with it.
+                let queue = Name::new(LINE.0).unwrap();
+                let show = AdminVerb::QueueShow { queue: queue.clone() };
+                let now = self.broker_now();
+                let was = ask(&mut self.broker.machine, now, show.clone());
+                self.operate(AdminVerb::QueueRemove { queue });
+                if was.is_some() && ask(&mut self.broker.machine, now, show).is_none() {
+                    self.seen.hit("a queue was removed");
+                }
             }
             10 | 11 if self.plan.restarts => {
                 if self.broker.restate() {
