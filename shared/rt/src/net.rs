@@ -135,15 +135,13 @@ impl fmt::Display for Peer {
 #[derive(Clone, Debug)]
 pub struct Stream {
     wire: Wire,
+    /// Kept, for the system forgets it when the connection ends.
+    peer: Peer,
 }
 
 #[derive(Clone, Debug)]
 enum Wire {
-    /// The peer's address is kept, for the system forgets it when the connection ends.
-    Tcp {
-        tcp: Arc<Socket>,
-        peer: SocketAddr,
-    },
+    Socket(Arc<Socket>),
     Pipe(Arc<pipe::End>),
 }
 
@@ -185,7 +183,7 @@ impl Stream {
     /// ```
     pub fn pipe(capacity: usize) -> (Self, Self) {
         let (one, other) = pipe::pair(capacity);
-        let stream = |end| Self { wire: Wire::Pipe(Arc::new(end)) };
+        let stream = |end| Self { wire: Wire::Pipe(Arc::new(end)), peer: Peer::Pipe };
         (stream(one), stream(other))
     }
 
@@ -193,7 +191,11 @@ impl Stream {
         // Frames are batched by us and must not wait for an acknowledgement of the ones before.
         // The only reason to fail is a connection that is already gone, which reading will say.
         let _ = tcp.set_nodelay(true);
-        Ok(Self { wire: Wire::Tcp { tcp: Arc::new(Socket::new(tcp)?), peer } })
+        Self::socket(tcp, Peer::Tcp(peer))
+    }
+
+    fn socket(fd: impl Into<OwnedFd>, peer: Peer) -> io::Result<Self> {
+        Ok(Self { wire: Wire::Socket(Arc::new(Socket::new(fd.into())?)), peer })
     }
 
     /// Reads what is there, at least one byte, waiting for it; 0 means the end.
@@ -207,7 +209,7 @@ impl Stream {
     /// A dropped read took nothing.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| match &self.wire {
-            Wire::Tcp { tcp, .. } => tcp.poll_read(cx, buf),
+            Wire::Socket(socket) => socket.poll_read(cx, buf),
             Wire::Pipe(end) => end.poll_read(cx, buf),
         })
         .await
@@ -221,7 +223,7 @@ impl Stream {
     /// says otherwise.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.wire {
-            Wire::Tcp { tcp, .. } => tcp.try_write(bytes),
+            Wire::Socket(socket) => socket.try_write(bytes),
             Wire::Pipe(end) => end.try_write(bytes),
         }
     }
@@ -260,7 +262,7 @@ impl Stream {
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &self.wire {
-            Wire::Tcp { tcp, .. } => tcp.poll_write(cx, bytes),
+            Wire::Socket(socket) => socket.poll_write(cx, bytes),
             Wire::Pipe(end) => end.poll_write(cx, bytes),
         }
     }
@@ -271,9 +273,9 @@ impl Stream {
     /// that was never read here: TCP then resets the connection. Closing twice does nothing.
     pub fn close(&self) {
         match &self.wire {
-            Wire::Tcp { tcp, .. } => {
+            Wire::Socket(socket) => {
                 // It fails only when the peer was faster.
-                let _ = tcp.shutdown();
+                let _ = socket.shutdown();
             }
             Wire::Pipe(end) => end.close(),
         }
@@ -281,10 +283,7 @@ impl Stream {
 
     /// Who is at the other end; known also after the connection has ended.
     pub fn peer(&self) -> Peer {
-        match &self.wire {
-            Wire::Tcp { peer, .. } => Peer::Tcp(*peer),
-            Wire::Pipe(_) => Peer::Pipe,
-        }
+        self.peer
     }
 }
 

@@ -22,7 +22,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
@@ -30,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 /// Events taken from the system at once; more wait for the next look.
 const EVENTS: usize = 256;
@@ -157,10 +156,10 @@ impl Turn<'_> {
     }
 }
 
-/// A connected socket that tasks wait for.
+/// A connected stream socket of any family that tasks wait for.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    tcp: TcpStream,
+    fd: OwnedFd,
     key: u64,
     watch: Arc<Watch>,
 }
@@ -169,7 +168,7 @@ impl Socket {
     /// # Errors
     ///
     /// What the system says of one more registered descriptor (`fs.epoll.max_user_watches`).
-    pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         let watch = Arc::new(Watch::default());
         let reactor = Reactor::get();
         let key = {
@@ -180,9 +179,9 @@ impl Socket {
             key
         };
         // From here on a failure drops the socket, and that forgets the key.
-        let socket = Self { tcp, key, watch };
+        let socket = Self { fd, key, watch };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&reactor.epoll, &socket.tcp, EventData::new_u64(key), flags)?;
+        epoll::add(&reactor.epoll, &socket.fd, EventData::new_u64(key), flags)?;
         Ok(socket)
     }
 
@@ -200,7 +199,7 @@ impl Socket {
         }
         loop {
             let Poll::Ready(tick) = self.watch.read.poll(cx) else { return Poll::Pending };
-            match rustix::net::recv(&self.tcp, &mut *buf, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT) {
                 Ok((n, _)) => {
                     if n < buf.len() {
                         self.watch.read.fell_short(tick);
@@ -234,7 +233,7 @@ impl Socket {
     /// Writes what fits at once; whoever waits for room keeps waiting.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match rustix::net::send(&self.tcp, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match rustix::net::send(&self.fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Err(Errno::INTR) => {}
                 done => return Ok(done?),
             }
@@ -242,7 +241,7 @@ impl Socket {
     }
 
     pub(crate) fn shutdown(&self) -> io::Result<()> {
-        self.tcp.shutdown(Shutdown::Both)
+        Ok(rustix::net::shutdown(&self.fd, Shutdown::Both)?)
     }
 }
 
@@ -251,7 +250,7 @@ impl Drop for Socket {
         let reactor = Reactor::get();
         // By name and not by closing alone, for a child process between fork and exec still holds
         // the socket. It fails only for one that was never added.
-        let _ = epoll::delete(&reactor.epoll, &self.tcp);
+        let _ = epoll::delete(&reactor.epoll, &self.fd);
         // Its wakers, which are foreign code, are dropped with `self.watch`, after the lock.
         let _ = reactor.sources().by_key.remove(&self.key);
     }
@@ -351,13 +350,13 @@ impl Readiness {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
     fn socket() -> Socket {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Socket::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap()).unwrap()
+        Socket::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap().into()).unwrap()
     }
 
     #[test]
