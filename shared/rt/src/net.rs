@@ -215,6 +215,25 @@ impl Stream {
         .await
     }
 
+    /// Has the system acknowledge at once what comes next, and what has come; for [`read`](Self::read)
+    /// on connections whose peer we did not write.
+    ///
+    /// A peer that leaves Nagle's algorithm on and writes a message in two parts, a header of four
+    /// bytes and the body, sends the body only when the header is acknowledged (or when it has a
+    /// full segment of it). The system puts acknowledgements off, for an answer may take them
+    /// along, and there is none to half a message: so each message takes 40 ms. Our own peers write
+    /// frames whole and switch Nagle's algorithm off.
+    ///
+    /// The system goes back to putting off as soon as bytes go out (`TCP_QUICKACK` in tcp(7)), so
+    /// this is to be called before each read; it costs a system call. Without effect on what is
+    /// not TCP, and on a connection that is over.
+    pub fn quick_ack(&self) {
+        if let (Wire::Socket(socket), Peer::Tcp(_)) = (&self.wire, self.peer) {
+            // It fails only on a connection that is already gone, which reading will say.
+            let _ = socket.quick_ack();
+        }
+    }
+
     /// Writes what fits at once and says how much that was; never waits.
     ///
     /// # Errors

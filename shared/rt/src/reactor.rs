@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 /// Events taken from the system at once; more wait for the next look.
 const EVENTS: usize = 256;
@@ -240,6 +240,11 @@ impl Socket {
         }
     }
 
+    /// Only for TCP.
+    pub(crate) fn quick_ack(&self) -> io::Result<()> {
+        Ok(sockopt::set_tcp_quickack(&self.fd, true)?)
+    }
+
     pub(crate) fn shutdown(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.fd, Shutdown::Both)?)
     }
@@ -368,6 +373,17 @@ mod tests {
         assert_ne!(next.key, key);
         Reactor::get().happened(key, EventFlags::IN | EventFlags::HUP);
         assert!(!Reactor::get().sources().by_key.contains_key(&key));
+    }
+
+    #[test]
+    fn quick_acknowledgements_are_on_again_after_the_system_put_them_off() {
+        let socket = socket();
+        for _ in 0..2 {
+            sockopt::set_tcp_quickack(&socket.fd, false).unwrap();
+            assert!(!sockopt::tcp_quickack(&socket.fd).unwrap());
+            socket.quick_ack().unwrap();
+            assert!(sockopt::tcp_quickack(&socket.fd).unwrap());
+        }
     }
 
     #[test]

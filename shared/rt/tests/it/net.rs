@@ -1,10 +1,10 @@
 //! Listening and connecting.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ganger_rt::{Listener, Peer, Stream, block_on, spawn, yield_now};
+use ganger_rt::{Listener, Peer, Stream, block_on, spawn, thread, yield_now};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -145,5 +145,62 @@ fn try_write_fills_the_socket_and_then_refuses() {
             }
         }
         assert_eq!(got, sent);
+    });
+}
+
+/// Reads exactly as much, with quick acknowledgements.
+async fn read_exact(stream: &Stream, buf: &mut [u8]) {
+    let mut filled = 0;
+    while filled < buf.len() {
+        stream.quick_ack();
+        match stream.read(&mut buf[filled..]).await.expect("a connection") {
+            0 => panic!("the end after {filled} of {} bytes", buf.len()),
+            n => filled += n,
+        }
+    }
+}
+
+#[test]
+fn message_in_two_writes_is_answered() {
+    const ROUNDS: u8 = 20;
+    const BODY_BYTES: usize = 20_000;
+    block_on(async {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // With Nagle's algorithm on, which is the system's default.
+        let client = thread("client", move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            for round in 0..ROUNDS {
+                let body = vec![round; BODY_BYTES];
+                stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+                stream.write_all(&body).unwrap();
+                let mut answer = [0; 1];
+                stream.read_exact(&mut answer).unwrap();
+                assert_eq!(answer, [round]);
+            }
+        })
+        .unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        for round in 0..ROUNDS {
+            let mut header = [0; 4];
+            read_exact(&server, &mut header).await;
+            let mut body = vec![0; u32::from_be_bytes(header).try_into().unwrap()];
+            read_exact(&server, &mut body).await;
+            assert!(body == vec![round; BODY_BYTES]);
+            server.write_all(&[round]).await.unwrap();
+        }
+        client.join().unwrap();
+    });
+}
+
+#[test]
+fn quick_acknowledgements_of_an_ended_connection_do_nothing() {
+    block_on(async {
+        let (client, server) = connected().await;
+        drop(server);
+        client.close();
+        client.quick_ack();
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
     });
 }
