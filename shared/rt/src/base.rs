@@ -10,10 +10,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 
 pub(crate) use async_std::future::timeout;
 pub(crate) use async_std::net::TcpListener;
 use async_std::net::TcpStream;
+pub(crate) use async_std::os::unix::net::UnixListener;
 pub(crate) use async_std::task::{sleep, yield_now};
 
 /// Waits for the next connection, which is then ours alone.
@@ -22,6 +24,12 @@ pub(crate) async fn accept(
 ) -> io::Result<(std::net::TcpStream, SocketAddr)> {
     let (tcp, peer) = listener.accept().await?;
     Ok((tcp.try_into()?, peer))
+}
+
+/// The same for a unix socket, whose peers have no address.
+pub(crate) async fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
+    let (unix, _) = listener.accept().await?;
+    unix.try_into()
 }
 
 /// Connects to `address`, and the connection is then ours alone.

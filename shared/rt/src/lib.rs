@@ -46,6 +46,7 @@ mod reactor;
 mod signals;
 mod tasks;
 mod time;
+mod unix;
 
 pub use block::block_on;
 pub use net::{Listener, Peer, Reserved, Stream};

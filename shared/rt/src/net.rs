@@ -7,14 +7,16 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::base::{self, TcpListener};
+use crate::base::{self, TcpListener, UnixListener};
 use crate::reactor::Socket;
+use crate::unix::{self, SocketFile};
 use crate::{pipe, timeout, unblock};
 
 /// Connections that the system may hold ready for [`Listener::accept`]: after a restart of the
@@ -22,10 +24,20 @@ use crate::{pipe, timeout, unblock};
 /// `net.core.somaxconn`, whose default is the same number.
 const BACKLOG: i32 = 4096;
 
-/// A TCP socket that accepts connections.
+/// A socket that accepts connections: TCP, or a unix socket.
 #[derive(Debug)]
 pub struct Listener {
-    tcp: TcpListener,
+    socket: Listening,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    /// In the order in which they are to be dropped.
+    Unix {
+        _file: SocketFile,
+        socket: UnixListener,
+    },
 }
 
 impl Listener {
@@ -53,20 +65,52 @@ impl Listener {
         let mut last = None;
         for candidate in resolve(&address).await? {
             match reserve(candidate) {
-                Ok(socket) => return Ok(Reserved { socket }),
+                Ok(socket) => return Ok(Reserved { place: Place::Tcp(socket) }),
                 Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| no_address(&address)))
     }
 
+    /// Listens on a unix socket whose file is at `path`, for processes of this user and of root.
+    ///
+    /// The file has the permissions 0600, whatever the umask is, and is removed when the listener
+    /// is dropped. One that a dead process left is replaced.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` when somebody listens there, `AlreadyExists` when there is a file that is no
+    /// socket, which is left alone, and what the system says about the path otherwise. A path has
+    /// at most 108 bytes, counted from the root.
+    pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::reserve_unix(path)?.listen()
+    }
+
+    /// Finds out whether `path` can be listened on later; whoever connects is refused, or finds no
+    /// file, until [`Reserved::listen`]. As [`reserve`](Self::reserve), it keeps nobody else from
+    /// listening there first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bind_unix`](Self::bind_unix).
+    pub fn reserve_unix(path: impl AsRef<Path>) -> io::Result<Reserved> {
+        Ok(Reserved { place: Place::Unix(unix::Place::find(path.as_ref())?) })
+    }
+
     /// The address that is listened on, with the port that was chosen.
     ///
     /// # Errors
     ///
-    /// What the system says; none is known for an open socket.
+    /// `Unsupported` for a unix socket: nothing was chosen there, its path is the one that was
+    /// given. What the system says otherwise; nothing is known for an open socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        match &self.socket {
+            Listening::Tcp(socket) => socket.local_addr(),
+            Listening::Unix { .. } => Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "a unix socket has a path instead of an address",
+            )),
+        }
     }
 
     /// Waits for the next connection.
@@ -80,21 +124,41 @@ impl Listener {
     /// # Cancel safety
     ///
     /// A connection that was not returned is returned by the next call.
-    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         loop {
-            match base::accept(&self.tcp).await {
-                Ok((tcp, peer)) => return Ok((Stream::tcp(tcp, peer)?, peer)),
+            match self.accept_one().await {
+                Ok(stream) => {
+                    let peer = stream.peer();
+                    return Ok((stream, peer));
+                }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) => return Err(error),
             }
         }
     }
+
+    async fn accept_one(&self) -> io::Result<Stream> {
+        match &self.socket {
+            Listening::Tcp(socket) => {
+                let (tcp, peer) = base::accept(socket).await?;
+                Stream::tcp(tcp, peer)
+            }
+            Listening::Unix { socket, .. } => Stream::unix(base::accept_unix(socket).await?.into()),
+        }
+    }
 }
 
-/// An address that is taken and not listened on: [`Listener::reserve`].
+/// An address that is taken and not listened on: [`Listener::reserve`],
+/// [`Listener::reserve_unix`].
 #[derive(Debug)]
 pub struct Reserved {
-    socket: OwnedFd,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(OwnedFd),
+    Unix(unix::Place),
 }
 
 impl Reserved {
@@ -102,10 +166,22 @@ impl Reserved {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` when another process has reserved the address too and listened first.
+    /// `AddrInUse` when another process has reserved the address too and listened first. Only of
+    /// two that replace the same dead socket file in the same instant both may believe to have it,
+    /// and the second has: who must be the only one holds a lock on something else.
     pub fn listen(self) -> io::Result<Listener> {
-        rustix::net::listen(&self.socket, BACKLOG)?;
-        Ok(Listener { tcp: std::net::TcpListener::from(self.socket).into() })
+        let socket = match self.place {
+            Place::Tcp(socket) => {
+                rustix::net::listen(&socket, BACKLOG)?;
+                Listening::Tcp(std::net::TcpListener::from(socket).into())
+            }
+            Place::Unix(place) => {
+                let (file, socket) = place.listen(BACKLOG)?;
+                let socket = std::os::unix::net::UnixListener::from(socket).into();
+                Listening::Unix { _file: file, socket }
+            }
+        };
+        Ok(Listener { socket })
     }
 }
 
@@ -114,6 +190,8 @@ impl Reserved {
 pub enum Peer {
     /// A process at this address.
     Tcp(SocketAddr),
+    /// A process of this machine, through a unix socket.
+    Unix,
     /// The same process, through [`Stream::pipe`].
     Pipe,
 }
@@ -122,12 +200,13 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
             Self::Pipe => f.write_str("pipe"),
         }
     }
 }
 
-/// A connection: TCP, or a pipe inside the process with the same manners.
+/// A connection: TCP, a unix socket, or a pipe inside the process with the same manners.
 ///
 /// Clones share it; it is closed when the last one is dropped or by [`close`](Self::close). One
 /// task may read while another one writes. Two tasks that wait in the same direction at once stay
@@ -158,10 +237,24 @@ impl Stream {
     ///
     /// A dropped attempt leaves no connection behind.
     pub async fn connect(address: &str, within: Duration) -> io::Result<Self> {
-        timeout(within, connect(address)).await.unwrap_or_else(|_| {
-            let text = format!("no connection to {address} within {within:?}");
-            Err(io::Error::new(ErrorKind::TimedOut, text))
-        })
+        in_time(connect(address), address, within).await
+    }
+
+    /// Connects to the unix socket whose file is at `path`, `within` that time.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is no file, `ConnectionRefused` when nobody listens there,
+    /// `PermissionDenied` when it is another user's, `TimedOut` when as many connections as the
+    /// listener allows were waiting for it all the time, and what the system says otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped attempt leaves no connection behind.
+    pub async fn connect_unix(path: impl AsRef<Path>, within: Duration) -> io::Result<Self> {
+        let path = path.as_ref();
+        let connecting = async { Self::unix(unix::connect(path).await?) };
+        in_time(connecting, path.display(), within).await
     }
 
     /// Two ends of a connection inside the process, with room for `capacity` bytes (at least one)
@@ -191,11 +284,15 @@ impl Stream {
         // Frames are batched by us and must not wait for an acknowledgement of the ones before.
         // The only reason to fail is a connection that is already gone, which reading will say.
         let _ = tcp.set_nodelay(true);
-        Self::socket(tcp, Peer::Tcp(peer))
+        Self::socket(tcp.into(), Peer::Tcp(peer))
     }
 
-    fn socket(fd: impl Into<OwnedFd>, peer: Peer) -> io::Result<Self> {
-        Ok(Self { wire: Wire::Socket(Arc::new(Socket::new(fd.into())?)), peer })
+    fn unix(unix: OwnedFd) -> io::Result<Self> {
+        Self::socket(unix, Peer::Unix)
+    }
+
+    fn socket(fd: OwnedFd, peer: Peer) -> io::Result<Self> {
+        Ok(Self { wire: Wire::Socket(Arc::new(Socket::new(fd)?)), peer })
     }
 
     /// Reads what is there, at least one byte, waiting for it; 0 means the end.
@@ -304,6 +401,17 @@ impl Stream {
     pub fn peer(&self) -> Peer {
         self.peer
     }
+}
+
+async fn in_time(
+    connecting: impl Future<Output = io::Result<Stream>>,
+    to: impl fmt::Display,
+    within: Duration,
+) -> io::Result<Stream> {
+    timeout(within, connecting).await.unwrap_or_else(|_| {
+        let text = format!("no connection to {to} within {within:?}");
+        Err(io::Error::new(ErrorKind::TimedOut, text))
+    })
 }
 
 async fn connect(address: &str) -> io::Result<Stream> {

@@ -6,3 +6,4 @@ mod outgoing;
 mod pipe;
 mod streams;
 mod tasks;
+mod unix;

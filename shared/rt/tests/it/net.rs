@@ -26,7 +26,8 @@ fn port_zero_becomes_a_port_that_accepts() {
         let client = Stream::connect(&address.to_string(), SOON).await.unwrap();
         let (server, from) = listener.accept().await.unwrap();
         assert_eq!(client.peer(), Peer::Tcp(address));
-        assert_eq!(server.peer(), Peer::Tcp(from));
+        assert_eq!(server.peer(), from);
+        let Peer::Tcp(from) = from else { panic!("not TCP") };
         assert_eq!(server.peer().to_string(), from.to_string());
     });
 }
