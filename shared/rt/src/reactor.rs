@@ -188,7 +188,9 @@ impl Socket {
     /// Reads what is there into `buf`, or waits for it.
     ///
     /// A read that got less than it asked for has emptied the socket, so the next one waits
-    /// without asking the system first.
+    /// without asking the system first. (Urgent bytes and, on a unix socket, passed descriptors end
+    /// a read early too. What follows them is then read when yet more comes: whoever sends such
+    /// things, which no protocol here has, makes itself wait.)
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,

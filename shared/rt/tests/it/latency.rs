@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ganger_rt::{Listener, Outgoing, Stream, block_on, spawn};
 
+const SOON: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 50_000;
 const FRAME: [u8; 64] = [7; 64];
 const ECHO: &str = "latency::echo_process";
@@ -26,15 +27,24 @@ const KIND: &str = "GANGER_RT_ECHO";
 #[ignore = "the other process of the round trips"]
 fn echo_process() {
     match std::env::var(KIND).as_deref() {
-        Ok("ours") => block_on(echo()),
+        Ok("ours") => block_on(async {
+            let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
+            announce(listener.local_addr().expect("an open socket"));
+            echo(listener).await;
+        }),
+        Ok("unix") => block_on(async {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let path = directory.path().join("door");
+            let listener = Listener::bind_unix(&path).expect("an empty directory");
+            announce(path.display());
+            echo(listener).await;
+        }),
         Ok("blocking") => echo_blocking(),
         _ => {}
     }
 }
 
-async fn echo() {
-    let listener = Listener::bind("127.0.0.1:0").await.expect("a free port");
-    announce(listener.local_addr().expect("an open socket"));
+async fn echo(listener: Listener) {
     let (stream, _) = listener.accept().await.expect("a client");
     spawn(async move {
         let outgoing = Outgoing::new(stream.clone(), 1 << 20);
@@ -59,7 +69,7 @@ fn echo_blocking() {
 }
 
 #[expect(clippy::print_stdout, reason = "the pipe to the process that started this one")]
-fn announce(address: std::net::SocketAddr) {
+fn announce(address: impl std::fmt::Display) {
     println!("\naddress {address}");
 }
 
@@ -86,26 +96,36 @@ fn start(kind: &str) -> (Child, BufReader<std::process::ChildStdout>, String) {
 #[ignore = "measures; needs --release and a quiet machine"]
 fn round_trip_of_64_bytes() {
     let (mut other, _output, address) = start("ours");
-    let took = block_on(async {
-        let stream = Stream::connect(&address, Duration::from_secs(10)).await.unwrap();
-        spawn(async move {
-            let mut took = Vec::with_capacity(ROUNDS);
-            let mut buf = [0; 64];
-            for _ in 0..ROUNDS {
-                let start = Instant::now();
-                assert_eq!(stream.try_write(&FRAME).unwrap(), FRAME.len());
-                let mut got = 0;
-                while got < FRAME.len() {
-                    got += stream.read(&mut buf).await.unwrap();
-                }
-                took.push(start.elapsed());
-            }
-            took
-        })
-        .await
-    });
+    let took = block_on(async { rounds(Stream::connect(&address, SOON).await.unwrap()).await });
     other.wait().unwrap();
     report("ours", took);
+}
+
+#[test]
+#[ignore = "measures; needs --release and a quiet machine"]
+fn round_trip_of_64_bytes_over_a_unix_socket() {
+    let (mut other, _output, path) = start("unix");
+    let took = block_on(async { rounds(Stream::connect_unix(&path, SOON).await.unwrap()).await });
+    other.wait().unwrap();
+    report("unix", took);
+}
+
+async fn rounds(stream: Stream) -> Vec<Duration> {
+    spawn(async move {
+        let mut took = Vec::with_capacity(ROUNDS);
+        let mut buf = [0; 64];
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            assert_eq!(stream.try_write(&FRAME).expect("a connection"), FRAME.len());
+            let mut got = 0;
+            while got < FRAME.len() {
+                got += stream.read(&mut buf).await.expect("a connection");
+            }
+            took.push(start.elapsed());
+        }
+        took
+    })
+    .await
 }
 
 #[test]
