@@ -54,3 +54,4 @@ pub use outgoing::Outgoing;
 pub use signals::{Signal, Signals};
 pub use tasks::{Task, drive_in_background, spawn, thread, unblock, yield_now};
 pub use time::{TimedOut, sleep, sleep_until, timeout};
+pub use unix::PeerProcess;

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::base::{self, TcpListener, UnixListener};
 use crate::reactor::Socket;
-use crate::unix::{self, SocketFile};
+use crate::unix::{self, PeerProcess, SocketFile};
 use crate::{pipe, timeout, unblock};
 
 /// Connections that the system may hold ready for [`Listener::accept`]: after a restart of the
@@ -190,8 +190,8 @@ impl Reserved {
 pub enum Peer {
     /// A process at this address.
     Tcp(SocketAddr),
-    /// A process of this machine, through a unix socket.
-    Unix,
+    /// This process of the same machine, through a unix socket.
+    Unix(PeerProcess),
     /// The same process, through [`Stream::pipe`].
     Pipe,
 }
@@ -200,7 +200,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
+            Self::Unix(process) => write!(f, "unix({process})"),
             Self::Pipe => f.write_str("pipe"),
         }
     }
@@ -288,7 +288,8 @@ impl Stream {
     }
 
     fn unix(unix: OwnedFd) -> io::Result<Self> {
-        Self::socket(unix, Peer::Unix)
+        let peer = Peer::Unix(PeerProcess::of(&unix)?);
+        Self::socket(unix, peer)
     }
 
     fn socket(fd: OwnedFd, peer: Peer) -> io::Result<Self> {

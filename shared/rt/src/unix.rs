@@ -6,6 +6,7 @@
 //! shows only when one connects. So who wants to listen does that first, and replaces the file of
 //! whom it finds dead.
 
+use std::fmt;
 use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -13,6 +14,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -43,6 +46,7 @@ impl Place {
         let address = SocketAddrUnix::new(&path)?;
         let place = Self { path, address };
         place.look()?;
+        // As making the file will find, but before somebody has done much in vain.
         if let Some(directory) = place.path.parent() {
             rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?;
         }
@@ -50,8 +54,9 @@ impl Place {
     }
 
     pub(crate) fn listen(self, backlog: i32) -> io::Result<(SocketFile, OwnedFd)> {
-        if let Found::Dead = self.look()? {
-            fs::remove_file(&self.path)?;
+        match self.look()? {
+            Found::Nothing => {}
+            Found::Dead => fs::remove_file(&self.path)?,
         }
         let socket = socket(SocketFlags::empty())?;
         rustix::net::bind(&socket, &self.address)?;
@@ -123,6 +128,33 @@ impl Drop for SocketFile {
 
 fn id(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
+}
+
+/// A process at the other end of a unix socket, as it was when it connected or began to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerProcess {
+    /// Its number, for people: by the time one looks, another process may have it. `None` when it
+    /// has none here, for this process is in a container and the other one outside.
+    pub pid: Option<u32>,
+    /// The user that it belonged to.
+    pub uid: u32,
+}
+
+impl PeerProcess {
+    pub(crate) fn of(socket: &OwnedFd) -> io::Result<Self> {
+        let seen = getsockopt(socket, PeerCredentials)?;
+        let pid = u32::try_from(seen.pid()).ok().filter(|&pid| pid != 0);
+        Ok(Self { pid, uid: seen.uid() })
+    }
+}
+
+impl fmt::Display for PeerProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "pid={pid},uid={}", self.uid),
+            None => write!(f, "uid={}", self.uid),
+        }
+    }
 }
 
 pub(crate) async fn connect(path: &Path) -> io::Result<OwnedFd> {

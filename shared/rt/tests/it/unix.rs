@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ganger_rt::{Listener, Peer, Stream, block_on, spawn, yield_now};
+use ganger_rt::{Listener, Peer, PeerProcess, Stream, block_on, spawn, yield_now};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tempfile::TempDir;
 
@@ -51,16 +51,34 @@ fn bytes_go_both_ways_until_the_end() {
 }
 
 #[test]
-fn peer_of_a_unix_socket_says_so() {
+fn both_ends_know_the_process_at_the_other() {
     block_on(async {
         let (_directory, path) = somewhere();
         let listener = Listener::bind_unix(&path).unwrap();
         let client = Stream::connect_unix(&path, SOON).await.unwrap();
         let (server, from) = listener.accept().await.unwrap();
-        assert_eq!((client.peer(), server.peer(), from), (Peer::Unix, Peer::Unix, Peer::Unix));
-        assert_eq!(from.to_string(), "unix");
+        let (pid, uid) = (std::process::id(), rustix::process::getuid().as_raw());
+        let here = Peer::Unix(PeerProcess { pid: Some(pid), uid });
+        assert_eq!((client.peer(), server.peer(), from), (here, here, here));
+        assert_eq!(from.to_string(), format!("unix(pid={pid},uid={uid})"));
+    });
+}
+
+#[test]
+fn process_outside_of_our_container_has_no_number() {
+    let peer = Peer::Unix(PeerProcess { pid: None, uid: 1000 });
+    assert_eq!(peer.to_string(), "unix(uid=1000)");
+}
+
+#[test]
+fn what_only_tcp_has_is_not_asked_of_a_unix_socket() {
+    block_on(async {
+        let (_directory, path) = somewhere();
+        let listener = Listener::bind_unix(&path).unwrap();
         assert_eq!(listener.local_addr().unwrap_err().kind(), ErrorKind::Unsupported);
+        let client = Stream::connect_unix(&path, SOON).await.unwrap();
         client.quick_ack();
+        assert_eq!(client.try_write(b"x").unwrap(), 1);
     });
 }
 
