@@ -28,7 +28,7 @@ use ganger_shared::{
     By, CallError, Durability, Name, ObjectId, Packed, SessionId, SubscriptionId, Time, What,
 };
 
-pub(crate) use self::args::{Args, int_of, shown};
+pub(crate) use self::args::{Args, count_of, int_of, shown};
 pub(crate) use self::custom::Custom;
 pub(crate) use self::hold::Hold;
 use crate::waiting::Waiters;

@@ -67,7 +67,8 @@ pub(super) async fn read(object: &Object, typeid: &str, held: u64) -> Result<Con
             return Ok(Content { made_with, ..Content::default() });
         }
         "barrier/1" => {
-            let made_with = vec![call(object, "parties", &[]).await?];
+            let timeout = call(object, "timeout", &[]).await?;
+            let made_with = vec![call(object, "parties", &[]).await?, timeout];
             return Ok(Content { made_with, ..Content::default() });
         }
         "counter/1" | "value/1" => call(object, "get", &[]).await?,

@@ -123,7 +123,7 @@ pub const TYPES: &[ObjectType] = &[
     ObjectType {
         typeid: "barrier/1",
         about: "lets callers go on once a number of them have come",
-        made_with: "parties",
+        made_with: "parties, timeout_ms = for ever",
         methods: &[
             method("wait", "", "int: 0 for the first that came", Time, "O(k)"),
             method("reset", "", "none", Turn, "O(k)"),
@@ -131,6 +131,7 @@ pub const TYPES: &[ObjectType] = &[
             method("parties", "", "int", Nothing, "O(1)"),
             method("waiting", "", "int", Nothing, "O(1)"),
             method("is_broken", "", "bool", Nothing, "O(1)"),
+            method("timeout", "", "int: ms, or none; for those who do not say", Nothing, "O(1)"),
         ],
     },
     ObjectType {

@@ -178,7 +178,8 @@ fn clamped(place: i64, length: usize) -> usize {
     usize::try_from(from_start.max(0)).unwrap_or(usize::MAX).min(length)
 }
 
-fn count_of(int: i64) -> Result<u64, CallError> {
+/// A number of things.
+pub(crate) fn count_of(int: i64) -> Result<u64, CallError> {
     u64::try_from(int).map_err(|_| CallError::Value(format!("{int} is below 0")))
 }
 

@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use ganger_shared::{CallError, Packed};
 
-use super::{Args, Callable, Cx, Extent, Kind, Lane, Reply, Stage, no_method, part_of, part_to};
+use super::{
+    Args, Callable, Cx, Extent, Kind, Lane, Reply, Stage, count_of, int_of, no_method, part_of,
+    part_to,
+};
 
 pub(super) const TYPEID: &str = "barrier/1";
 
@@ -14,6 +17,8 @@ pub(super) const TYPEID: &str = "barrier/1";
 pub(crate) struct Barrier {
     parties: u64,
     is_broken: bool,
+    /// How long one waits that does not say, in milliseconds; for ever if nothing is said.
+    timeout_ms: Option<u64>,
     /// How many of those who wait are to be let go, the first one first.
     passing: u64,
 }
@@ -21,11 +26,12 @@ pub(crate) struct Barrier {
 impl Barrier {
     pub(super) fn make(mut args: Args) -> Result<Self, CallError> {
         let parties = args.count()?;
+        let timeout_ms = args.some()?.map(|given| count_of(int_of(&given)?)).transpose()?;
         args.end()?;
         if parties == 0 {
             return Err(CallError::Value("a barrier of no parties".to_owned()));
         }
-        Ok(Self { parties, ..Self::default() })
+        Ok(Self { parties, timeout_ms, ..Self::default() })
     }
 
     fn wait(&mut self, cx: &mut Cx<'_>) -> Result<Reply, CallError> {
@@ -71,6 +77,10 @@ impl Callable for Barrier {
             }
             "parties" => Ok(Reply::Value(Packed::from(self.parties))),
             "waiting" => Ok(Reply::Value(Packed::from(cx.waiting))),
+            "timeout" => {
+                let timeout = self.timeout_ms.map_or_else(Packed::none, Packed::from);
+                Ok(Reply::Value(timeout))
+            }
             "is_broken" => Ok(Reply::Value(Packed::from(self.is_broken))),
             _ => Err(no_method(TYPEID, method)),
         }
@@ -87,12 +97,12 @@ impl Kind for Barrier {
     }
 
     fn parts(&self, tell: &mut dyn FnMut(Bytes)) {
-        tell(part_of(&(self.parties, self.is_broken)));
+        tell(part_of(&(self.parties, self.is_broken, self.timeout_ms)));
     }
 
     fn take(&mut self, part: &[u8]) {
-        if let Some((parties, is_broken)) = part_to(part) {
-            (self.parties, self.is_broken) = (parties, is_broken);
+        if let Some((parties, is_broken, timeout_ms)) = part_to(part) {
+            (self.parties, self.is_broken, self.timeout_ms) = (parties, is_broken, timeout_ms);
         }
     }
 }

@@ -175,6 +175,17 @@ impl World<'_> {
         }
     }
 
+    /// Whoever had it says that it needs it no more.
+    fn let_go(&mut self) {
+        let Some(id) = self.any() else { return };
+        self.desk.machine.let_go(&id.name());
+        let soon = self.desk.now.plus_millis(1_000).as_millis();
+        let idle = u64::try_from(IDLE.as_millis()).unwrap();
+        if let Some(lived) = self.lived.get_mut(&id) {
+            lived.0 = lived.0.min(Time::from_millis(soon.saturating_sub(idle)));
+        }
+    }
+
     fn reachable(&self) -> BTreeSet<ObjectId> {
         let refs = |place: &Place| {
             let found: Vec<ObjectId> =
@@ -260,7 +271,8 @@ impl World<'_> {
     fn step(&mut self) {
         match self.rng.between(0..=99) {
             0..=14 => self.make(),
-            15..=54 => self.refer(),
+            15..=49 => self.refer(),
+            50..=54 => self.let_go(),
             55..=79 => self.drop_one(),
             80..=97 => self.pass(),
             _ => self.restart(),
