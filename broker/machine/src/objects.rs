@@ -127,6 +127,26 @@ impl Machine {
         object.or_else(|| self.list_names.get(name).copied().map(Subject::List))
     }
 
+    /// The type of the object of this name.
+    #[must_use]
+    pub fn typeid_of(&self, name: &Name) -> Option<&'static str> {
+        match self.subject(name) {
+            Some(Subject::Object(key)) => Some(self.objects[key.0].kind.typeid()),
+            Some(Subject::List(_)) => Some(crate::list::TYPEID),
+            None => self.queue_names.contains_key(name).then_some(methods::TYPEID),
+        }
+    }
+
+    /// The methods of the object of this name that clients may call.
+    #[must_use]
+    pub fn methods_of(&self, name: &Name) -> Vec<&'static str> {
+        let registry = &self.config.registry;
+        let typeid = self.typeid_of(name).map(typeid_name);
+        let served = typeid.and_then(|typeid| registry.find(&typeid));
+        let methods = served.iter().flat_map(|served| served.methods).map(|method| method.name);
+        methods.filter(|method| registry.exposes(name, method)).collect()
+    }
+
     pub(crate) fn subject_name(&self, subject: Subject) -> &Name {
         match subject {
             Subject::Object(key) => &self.objects[key.0].name,

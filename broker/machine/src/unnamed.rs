@@ -14,6 +14,7 @@
 //! into what was ever given one. The removal is what is journaled: a replay follows none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ganger_shared::object::ITEM;
 use ganger_shared::{Block, JobId, JobRange, Name, ObjectId, Time};
@@ -24,6 +25,9 @@ use crate::objects::Subject;
 use crate::output::Output;
 use crate::queue::QueueKey;
 use crate::timer::Timer;
+
+/// How long an object lives on that nobody needs, so that many go together.
+const LET_GO: Duration = Duration::from_secs(1);
 
 /// Which objects have no name of their own, and where references to them may be.
 #[derive(Debug, Default)]
@@ -72,6 +76,26 @@ impl Machine {
         if let Some(kept) = ObjectId::of(name).and_then(|id| self.unnamed.kept.get_mut(&id)) {
             *kept = until;
         }
+    }
+
+    /// An object without a name is in use, although nobody calls it: its time begins anew.
+    pub fn keep(&mut self, object: &Name) {
+        self.note_used(object);
+    }
+
+    /// Whoever had an object without a name needs it no more: its time is over soon, and it goes then unless
+    /// something refers to it or somebody uses it.
+    pub fn let_go(&mut self, object: &Name) {
+        let soon = self.now + LET_GO;
+        let Some(kept) = ObjectId::of(object).and_then(|id| self.unnamed.kept.get_mut(&id)) else {
+            return;
+        };
+        *kept = soon.min(*kept);
+        if let Some(at) = self.unnamed.looked_at.filter(|at| *at > soon) {
+            self.timers.unset(at, Timer::Unnamed);
+            self.unnamed.looked_at = None;
+        }
+        self.look_at_unnamed(soon);
     }
 
     /// An object is gone.
