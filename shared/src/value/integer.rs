@@ -130,16 +130,19 @@ impl Integer {
         Some(odd as f64 * power)
     }
 
-    /// Little-endian two's complement, as short as it can be. Of a large number at least nine bytes.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// Its two's complement, the lowest byte first, as short as it can be: one byte for zero, at
+    /// least nine where [`Integer::as_i64`] has nothing.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         match &self.0 {
             Size::Small(number) => BigInt::from(*number).to_signed_bytes_le(),
             Size::Large(number) => number.to_signed_bytes_le(),
         }
     }
 
-    /// The number whose little-endian two's complement is `bytes`.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+    /// The number whose two's complement is `bytes`, the lowest first; zero if there are none.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         BigInt::from_signed_bytes_le(bytes).into()
     }
 }
@@ -311,6 +314,24 @@ mod tests {
         assert_eq!(Integer::from(i128::MIN).as_i128(), Some(i128::MIN));
         assert_eq!(Integer::from(u128::MAX).as_u128(), Some(u128::MAX));
         assert_eq!(Integer::from(u128::MAX).as_i128(), None);
+    }
+
+    #[test]
+    fn bytes_of_a_number_are_its_shortest_and_it_is_made_of_any() {
+        for (text, bytes) in [
+            ("0", &[0][..]),
+            ("-1", &[0xff]),
+            ("128", &[0x80, 0]),
+            ("-128", &[0x80]),
+            ("18446744073709551615", &[255, 255, 255, 255, 255, 255, 255, 255, 0]),
+        ] {
+            assert_eq!(
+                (integer(text).to_bytes(), Integer::from_bytes(bytes)),
+                (bytes.to_vec(), integer(text))
+            );
+        }
+        assert_eq!(Integer::from_bytes(&[]), Integer::from(0));
+        assert_eq!(Integer::from_bytes(&[5, 0, 0]), Integer::from(5));
     }
 
     #[test]
