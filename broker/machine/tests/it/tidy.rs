@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Who may depend on whom, outside its tests. What is left out depends on nothing of ours, or is
 /// among [`FREE`].
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("ganger-rt", &["async-std", "ganger-shared"]),
     ("ganger-machine", &["ganger-shared"]),
+    ("ganger-pickle", &["ganger-shared"]),
     ("ganger-worker", &["ganger-shared", "ganger-rt"]),
     ("ganger-broker", &["ganger-machine", "ganger-shared", "ganger-rt"]),
     ("ganger-cli", &["ganger-worker", "ganger-broker", "ganger-shared", "ganger-rt"]),
