@@ -7,6 +7,7 @@
 pub mod config;
 pub mod handshake;
 pub mod journal;
+pub mod pickle;
 pub mod script;
 pub mod wire;
 
@@ -28,7 +29,8 @@ pub struct Target {
 pub type Measure<'a> = dyn FnMut(&mut dyn FnMut()) + 'a;
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [wire::TARGET, handshake::TARGET, journal::TARGET, config::TARGET];
+pub const TARGETS: [Target; 5] =
+    [wire::TARGET, handshake::TARGET, journal::TARGET, config::TARGET, pickle::TARGET];
 
 /// Runs one target on the files that the command line names: what a binary does that is built
 /// without the fuzzer.

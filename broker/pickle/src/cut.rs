@@ -41,6 +41,8 @@ struct Use {
 struct Mark {
     /// The cut that this is about; it means nothing in a later one.
     cut: u32,
+    /// Of what is the same if it is equal: which one it is, counted from one.
+    atom: u32,
     used: Use,
     /// It is inside itself. Such a list is remembered before it has items, as each is that is
     /// referred to again; such a tuple may come again before it is made.
@@ -64,7 +66,9 @@ pub(crate) struct Cutter<'g> {
 /// One cut.
 struct Cut<'c, 'g> {
     cutter: &'c mut Cutter<'g>,
-    atoms: BTreeMap<Atom<'g>, Use>,
+    /// Which one each is. Looked up once for each part, since long ones take long to compare.
+    atoms: BTreeMap<Atom<'g>, u32>,
+    uses: Vec<Use>,
     code: Code,
     slots: u32,
     /// Bytes that may be written.
@@ -100,7 +104,7 @@ impl<'g> Cutter<'g> {
         }
         self.cut += 1;
         let (atoms, code) = (BTreeMap::new(), Code::default());
-        let mut cut = Cut { cutter: self, atoms, code, slots: 0, bytes_max };
+        let mut cut = Cut { cutter: self, atoms, uses: Vec::new(), code, slots: 0, bytes_max };
         cut.count(root)?;
         cut.write(root)?;
         Ok(cut.code.bytes)
@@ -161,7 +165,12 @@ impl<'g> Cut<'_, 'g> {
     fn count_one(&mut self, id: NodeId, around: Option<NodeId>) -> bool {
         let node = self.cutter.graph.node(id);
         if let Some(atom) = atom(node) {
-            self.count_atom(atom);
+            let known = self.cutter.mark(id).atom;
+            if known == 0 {
+                self.cutter.mark(id).atom = self.count_atom(atom);
+            } else {
+                self.uses[known as usize - 1].count += 1;
+            }
             return false;
         }
         let uses = match node {
@@ -217,14 +226,22 @@ impl<'g> Cut<'_, 'g> {
         }
     }
 
-    fn count_atom(&mut self, atom: Atom<'g>) {
-        let used = self.atoms.entry(atom).or_default();
+    /// Counts a reference to what is the same if it is equal, and says which one it is.
+    fn count_atom(&mut self, atom: Atom<'g>) -> u32 {
+        // There are no more of them than parts of the graph, twice, which have smaller numbers.
+        let next = u32::try_from(self.uses.len() + 1).unwrap_or(u32::MAX);
+        let number = *self.atoms.entry(atom).or_insert(next);
+        if number == next {
+            self.uses.push(Use::default());
+        }
+        let used = &mut self.uses[number as usize - 1];
         used.count += 1;
         if let (Atom::Global(module, name), 1) = (atom, used.count) {
             for text in [module, name].into_iter().filter(|text| text.len() > SHORT_BYTES) {
                 self.count_atom(Atom::Text(text));
             }
         }
+        number
     }
 
     // Writing, in the same order.
@@ -264,7 +281,8 @@ impl<'g> Cut<'_, 'g> {
     fn enter(&mut self, id: NodeId, frames: &mut Vec<Frame>) {
         let node = self.cutter.graph.node(id);
         if let Some(atom) = atom(node) {
-            self.atom(atom);
+            let number = self.cutter.mark(id).atom;
+            self.atom(atom, number);
             return;
         }
         if let Some(slot) = self.cutter.mark(id).used.slot {
@@ -279,9 +297,9 @@ impl<'g> Cut<'_, 'g> {
             Node::Float(float) => self.code.float(*float),
             Node::Text(text) => self.code.text(text),
             Node::Bytes(bytes) => self.code.blob(bytes),
-            Node::Global { module, name } => self.atom(Atom::Global(module, name)),
+            Node::Global { module, name } => self.look_up(Atom::Global(module, name)),
             Node::ByteArray(bytes) => {
-                self.atom(Atom::Global(b"builtins", b"bytearray"));
+                self.look_up(Atom::Global(b"builtins", b"bytearray"));
                 self.code.blob(bytes);
                 self.code.op(Op::Tuple1);
                 self.code.op(Op::Reduce);
@@ -318,8 +336,15 @@ impl<'g> Cut<'_, 'g> {
         }
     }
 
-    fn atom(&mut self, atom: Atom<'g>) {
-        if let Some(slot) = self.atoms.get(&atom).and_then(|used| used.slot) {
+    /// Writes what was counted by itself, or is too short for that.
+    fn look_up(&mut self, atom: Atom<'g>) {
+        let number = self.atoms.get(&atom).copied().unwrap_or(0);
+        self.atom(atom, number);
+    }
+
+    fn atom(&mut self, atom: Atom<'g>, number: u32) {
+        let index = (number as usize).checked_sub(1);
+        if let Some(slot) = index.and_then(|index| self.uses[index].slot) {
             self.code.slot(slot);
             return;
         }
@@ -329,12 +354,12 @@ impl<'g> Cut<'_, 'g> {
             Atom::Int(number) => self.code.int(number),
             Atom::Global(module, name) => {
                 for text in [module, name] {
-                    self.atom(Atom::Text(text));
+                    self.look_up(Atom::Text(text));
                 }
                 self.code.op(Op::StackGlobal);
             }
         }
-        if let Some(used) = self.atoms.get_mut(&atom) {
+        if let Some(used) = index.and_then(|index| self.uses.get_mut(index)) {
             Self::remember(&mut self.code, &mut self.slots, used);
         }
     }

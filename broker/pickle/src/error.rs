@@ -146,7 +146,7 @@ pub enum PickleError {
     /// The same large part was taken out of a pickle many times.
     #[error("values of one pickle take more than {max} bytes when each is taken out of it")]
     TooMuchWork {
-        /// See [`crate::Limits::work_bytes`].
+        /// As [`crate::Limits::work_bytes`] has it for a pickle of this size, or less.
         max: usize,
     },
     /// A class or function that may not pass.

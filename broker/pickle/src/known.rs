@@ -150,11 +150,7 @@ impl Graph {
         let Node::Made(made) = self.node(id) else { return None };
         let arguments = self.tuple(made.arguments())?;
         match made.how() {
-            How::NewObj => {
-                let is_token = self.is_global(made.maker(), MANAGERS, "Token");
-                let state = made.only_state().filter(|_| is_token)?;
-                self.token(state).map(Known::Token)
-            }
+            How::NewObj => self.token(id).map(Known::Token),
             How::Reduce if made.steps().next().is_some() => None,
             How::Reduce => {
                 let Node::Global { module, name } = self.node(made.maker()) else { return None };
@@ -168,25 +164,6 @@ impl Graph {
             }
             How::NewObjEx => None,
         }
-    }
-
-    /// The tokens among the parts of a value, each once: who keeps the value keeps their objects.
-    ///
-    /// Takes memory and time in proportion to the graph.
-    #[must_use]
-    pub fn tokens(&self, id: NodeId) -> Vec<Token> {
-        let mut seen = vec![false; self.nodes.len()];
-        let (mut waiting, mut found) = (vec![id], Vec::new());
-        while let Some(id) = waiting.pop() {
-            if core::mem::replace(&mut seen[id.index()], true) {
-                continue;
-            }
-            if let Some(Known::Token(token)) = self.only_token(id) {
-                found.push(token);
-            }
-            waiting.extend_from_slice(self.parts(id));
-        }
-        found
     }
 
     fn builtin(&self, name: &[u8], arguments: &[NodeId]) -> Option<Known> {
@@ -214,7 +191,11 @@ impl Graph {
     fn proxy(&self, arguments: &[NodeId]) -> Option<Proxy> {
         let &[class, token, _serializer, keywords] = arguments else { return None };
         let Node::Global { module, name } = self.node(class) else { return None };
-        let Some(Known::Token(token)) = self.only_token(token) else { return None };
+        let class = |text: &Bytes| {
+            str::from_utf8(text).ok().filter(|text| text.len() <= NAME_BYTES_MAX).map(str::to_owned)
+        };
+        let (module, class) = (class(module)?, class(name)?);
+        let token = self.token(token)?;
         let Node::Dict(keywords) = self.node(keywords) else { return None };
         let (keywords, _) = keywords.as_chunks::<2>();
         let exposed = keywords.iter().find(|[key, _]| self.text(*key) == Some("exposed"));
@@ -224,24 +205,15 @@ impl Graph {
             }
             _ => None,
         };
-        Some(Proxy {
-            module: str::from_utf8(module).ok()?.to_owned(),
-            class: str::from_utf8(name).ok()?.to_owned(),
-            token,
-            exposed,
-            authkey: None,
-        })
+        Some(Proxy { module, class, token, exposed, authkey: None })
     }
 
-    /// Calls for a token and nothing else, so that a proxy in a proxy ends.
-    fn only_token(&self, id: NodeId) -> Option<Known> {
-        matches!(self.node(id), Node::Made(made) if made.how() == How::NewObj)
-            .then(|| self.known(id))
-            .flatten()
-    }
-
-    /// From `(typeid, address, ident)`.
-    fn token(&self, state: NodeId) -> Option<Token> {
+    /// What a proxy knows of its object, if the part is that: made of its class and a state of
+    /// `(typeid, address, ident)`.
+    pub(crate) fn token(&self, id: NodeId) -> Option<Token> {
+        let Node::Made(made) = self.node(id) else { return None };
+        let is_token = made.how() == How::NewObj && self.is_global(made.maker(), MANAGERS, "Token");
+        let state = made.only_state().filter(|_| is_token)?;
         let &[typeid, address, ident] = self.tuple(state)? else { return None };
         let address = match self.node(address) {
             Node::Text(_) => Address::Path(self.name(address)?),

@@ -22,8 +22,8 @@ pub struct Limits {
     /// Most parts of a value: 4,194,304 unless told. Each takes up to 40 bytes, of which a pickle may
     /// need one.
     pub nodes: usize,
-    /// Most that is written for one pickle when its values are taken out of it: 256 MiB unless told.
-    /// Parts that they share are written for each of them.
+    /// Most bytes that are written for one pickle when its values are taken out of it, beyond eight
+    /// times its size: 64 MiB unless told. Parts that they share are written for each of them.
     pub work_bytes: usize,
     /// The classes and functions that may be named, as `module.name`; all of them if there is no
     /// such list. What [`crate::known`] understands of `builtins` may always be named.
@@ -40,7 +40,7 @@ impl Default for Limits {
             depth: 10_000,
             memo_slots: 1 << 20,
             nodes: 1 << 22,
-            work_bytes: 256 << 20,
+            work_bytes: ganger_shared::limits::FRAME_BYTES_MAX,
             allowed: None,
         }
     }

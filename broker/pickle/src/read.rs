@@ -13,6 +13,10 @@ use crate::{Limits, PickleError, known, text};
 /// Slots that may be left out before one that is put, since Python counts them up.
 const GAP_SLOTS: usize = 256;
 
+/// Longest name of a module, and of what is in it, in bytes. Two bytes can refer to one again, which
+/// is then looked at again.
+const NAME_MAX: usize = 1 << 10;
+
 /// What stands in a slot that was left out.
 const EMPTY_SLOT: NodeId = NodeId(u32::MAX);
 
@@ -410,6 +414,9 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, module: Bytes, name: Bytes) -> Result<(), PickleError> {
+        if module.len() > NAME_MAX || name.len() > NAME_MAX {
+            return Err(self.bad());
+        }
         self.limits.check(&module, &name)?;
         self.push(Node::Global { module, name })
     }

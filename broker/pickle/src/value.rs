@@ -11,16 +11,16 @@ use ganger_shared::{Packed, Value};
 use crate::cut::Cutter;
 use crate::fragment::FORMAT;
 use crate::graph::{Graph, Node, NodeId};
-use crate::known::{Known, Proxy};
+use crate::known::{Known, Proxy, Token};
 use crate::{Limits, PickleError};
 
-/// Text and bytes of up to so many bytes count wherever they are; longer ones where they are again
-/// are taken for a way to make much out of little.
+/// Text and bytes of up to so many bytes count wherever they are described; longer ones that are
+/// there again are taken for a way to make much out of little, as tuples are.
 const SHORT_BYTES: usize = 64;
 
 /// A tree may be so many times as large as what it was described by, and this on top.
-const GROWTH: usize = 4;
-const GROWTH_BYTES: usize = 64 << 10;
+const GROWTH: usize = 8;
+const GROWTH_BYTES: usize = 4 << 10;
 
 /// Takes values out of a graph, one after the other.
 ///
@@ -43,13 +43,13 @@ const GROWTH_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Values<'g> {
     graph: &'g Graph,
-    limits: &'g Limits,
     cutter: Cutter<'g>,
     /// For each part the tree in which it was last seen.
     seen: Vec<u32>,
     tree: u32,
-    /// What was written so far, about.
+    /// What was written so far, about, and the most.
     work_bytes: usize,
+    work_bytes_max: usize,
 }
 
 /// A container whose items are being taken.
@@ -57,6 +57,8 @@ struct Open {
     id: NodeId,
     next: usize,
     items: Vec<Value>,
+    /// It was there before, and what is inside too.
+    is_again: bool,
 }
 
 /// How large a tree is, and how large what it was described by.
@@ -66,12 +68,33 @@ struct Growth {
     described: usize,
 }
 
+impl Growth {
+    /// Counts a part of the tree; nothing if that has become too large.
+    fn count(&mut self, node: &Node, is_again: bool, is_inside_again: bool) -> Option<()> {
+        let size = match node {
+            Node::Text(bytes) | Node::Bytes(bytes) => bytes.len(),
+            Node::Int(number) if number.as_i64().is_none() => number.to_bytes().len(),
+            _ => 0,
+        };
+        let is_container = matches!(node, Node::Tuple(items) if !items.is_empty());
+        let is_known = is_again && (is_container || size > SHORT_BYTES);
+        self.tree += 1 + size;
+        self.described += match (is_inside_again, is_known) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 1 + size,
+        };
+        (self.tree <= GROWTH * self.described + GROWTH_BYTES).then_some(())
+    }
+}
+
 impl<'g> Values<'g> {
     /// Of this graph. Takes no memory yet.
     #[must_use]
-    pub const fn new(graph: &'g Graph, limits: &'g Limits) -> Self {
+    pub const fn new(graph: &'g Graph, limits: &Limits) -> Self {
         let cutter = Cutter::new(graph, limits.depth);
-        Self { graph, limits, cutter, seen: Vec::new(), tree: 0, work_bytes: 0 }
+        let work_bytes_max = limits.work_bytes.saturating_add(graph.size.saturating_mul(8));
+        Self { graph, cutter, seen: Vec::new(), tree: 0, work_bytes: 0, work_bytes_max }
     }
 
     /// One part as a value. `named` says what a proxy in a plain tree is, if anything but a fragment:
@@ -116,7 +139,7 @@ impl<'g> Values<'g> {
     /// # Errors
     /// As [`Values::value`].
     pub fn fragment(&mut self, id: NodeId) -> Result<Vec<u8>, PickleError> {
-        let left = self.limits.work_bytes - self.work_bytes;
+        let left = self.work_bytes_max.saturating_sub(self.work_bytes);
         let most = (16 * self.graph.size.min(usize::MAX >> 5) + (64 << 10)).min(left);
         let code = self.cutter.cut(id, most)?;
         self.spend(code.len())?;
@@ -154,16 +177,49 @@ impl<'g> Values<'g> {
         self.items(id)?.iter().map(pair).collect()
     }
 
+    /// The tokens among the parts of a value, each once: who keeps the value keeps their objects.
+    /// They are found in plain trees and in what becomes a fragment.
+    ///
+    /// # Errors
+    /// [`PickleError::TooMuchWork`].
+    pub fn tokens(&mut self, id: NodeId) -> Result<Vec<Token>, PickleError> {
+        self.begin();
+        let (mut waiting, mut found) = (vec![id], Vec::new());
+        while let Some(id) = waiting.pop() {
+            if self.is_again(id) {
+                continue;
+            }
+            found.extend(self.graph.token(id));
+            waiting.extend_from_slice(self.graph.parts(id));
+            self.spend(self.graph.parts(id).len())?;
+        }
+        Ok(found)
+    }
+
     fn opaque(&mut self, id: NodeId) -> Result<Value, PickleError> {
         let bytes = self.fragment(id)?.into();
         Ok(Value::Opaque { format: FORMAT.to_owned(), bytes })
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), PickleError> {
-        let max = self.limits.work_bytes;
+        let max = self.work_bytes_max;
         // What little there is to say of each counts too.
         self.work_bytes = self.work_bytes.saturating_add(bytes).saturating_add(1);
         if self.work_bytes > max { Err(PickleError::TooMuchWork { max }) } else { Ok(()) }
+    }
+
+    /// Nothing was seen yet.
+    fn begin(&mut self) {
+        if self.seen.is_empty() || self.tree == u32::MAX {
+            self.seen = vec![0; self.graph.nodes.len()];
+            self.tree = 0;
+        }
+        self.tree += 1;
+    }
+
+    /// Whether a part was seen before, as it is then.
+    fn is_again(&mut self, id: NodeId) -> bool {
+        core::mem::replace(&mut self.seen[id.index()], self.tree) == self.tree
     }
 
     /// The tree, and whether there are keys in it that were not looked at; nothing if it is none.
@@ -172,11 +228,7 @@ impl<'g> Values<'g> {
         root: NodeId,
         named: &mut dyn FnMut(&Proxy) -> Option<Value>,
     ) -> Result<Option<(Value, bool)>, PickleError> {
-        if self.seen.is_empty() || self.tree == u32::MAX {
-            self.seen = vec![0; self.graph.nodes.len()];
-            self.tree = 0;
-        }
-        self.tree += 1;
+        self.begin();
         let mut growth = Growth::default();
         let tree = self.grow(root, named, &mut growth);
         self.spend(growth.tree)?;
@@ -192,7 +244,10 @@ impl<'g> Values<'g> {
         let mut open: Vec<Open> = Vec::new();
         let (mut id, mut has_keys) = (root, false);
         loop {
-            if let Some(leaf) = self.look_at(id, named, growth)? {
+            let is_again = self.is_again(id);
+            let is_inside_again = open.last().is_some_and(|around| around.is_again);
+            growth.count(self.graph.node(id), is_again, is_inside_again)?;
+            if let Some(leaf) = self.look_at(id, is_again, named)? {
                 match open.last_mut() {
                     Some(around) => around.items.push(leaf),
                     None => return Some((leaf, false)),
@@ -200,7 +255,7 @@ impl<'g> Values<'g> {
             } else {
                 has_keys |= matches!(self.graph.node(id), Node::Dict(_) | Node::Set(_));
                 let items = Vec::with_capacity(self.graph.parts(id).len());
-                open.push(Open { id, next: 0, items });
+                open.push(Open { id, next: 0, items, is_again });
                 if open.len() > DEPTH_MAX {
                     return None;
                 }
@@ -224,28 +279,12 @@ impl<'g> Values<'g> {
 
     /// What has no items, `Some(None)` for what has, and nothing for what is in no tree.
     fn look_at(
-        &mut self,
+        &self,
         id: NodeId,
+        is_again: bool,
         named: &mut dyn FnMut(&Proxy) -> Option<Value>,
-        growth: &mut Growth,
     ) -> Option<Option<Value>> {
         let node = self.graph.node(id);
-        let is_again = core::mem::replace(&mut self.seen[id.index()], self.tree) == self.tree;
-        let (size, counts_once) = match node {
-            Node::Text(bytes) | Node::Bytes(bytes) => (bytes.len(), bytes.len() > SHORT_BYTES),
-            // A string cannot be told from an equal one in Python, nor a tuple; a list can.
-            Node::List(_) | Node::Dict(_) | Node::Set(_) if is_again => return None,
-            Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Set(_) => (0, true),
-            Node::Int(number) => {
-                (number.as_i64().map_or_else(|| number.to_bytes().len(), |_| 8), true)
-            }
-            _ => (0, false),
-        };
-        growth.tree += 1 + size;
-        growth.described += if is_again && counts_once { 0 } else { 1 + size };
-        if growth.tree > GROWTH * growth.described + GROWTH_BYTES {
-            return None;
-        }
         Some(match node {
             Node::None => Some(Value::None),
             Node::Bool(bool) => Some(Value::Bool(*bool)),
@@ -253,6 +292,8 @@ impl<'g> Values<'g> {
             Node::Float(float) => Some(Value::Float(*float)),
             Node::Text(_) => Some(Value::from(self.graph.text(id)?)),
             Node::Bytes(bytes) => Some(Value::Bytes(bytes.clone())),
+            // A string cannot be told from an equal one in Python, nor a tuple; a list can.
+            Node::List(_) | Node::Dict(_) | Node::Set(_) if is_again => return None,
             Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Set(_) => None,
             Node::Made(_) => match self.graph.known(id) {
                 Some(Known::Proxy(proxy)) => Some(named(&proxy)?),

@@ -55,6 +55,11 @@ fn config_bears_its_corpus() {
 }
 
 #[test]
+fn pickle_bears_its_corpus() {
+    replay(ganger_fuzz::pickle::TARGET);
+}
+
+#[test]
 fn every_target_has_a_corpus_and_a_binary() {
     for target in TARGETS {
         let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin").join(target.name);

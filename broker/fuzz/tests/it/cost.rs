@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ganger_fuzz::{Target, config, handshake, journal, wire};
+use ganger_fuzz::{Target, config, handshake, journal, pickle, wire};
 use ganger_shared::codec;
 use ganger_shared::response::Items;
 use ganger_shared::{
@@ -118,6 +118,61 @@ fn work_for_a_stranger_is_linear_in_its_bytes() {
         let long = u16::try_from(n * 4).unwrap().to_le_bytes();
         [&[0, 0][..], &long, &vec![200; n * 4]].concat()
     });
+}
+
+#[test]
+fn work_for_a_pickle_is_linear_in_its_bytes() {
+    let is_linear = |what: &str, make: &dyn Fn(usize) -> Vec<u8>| {
+        is_linear(pickle::TARGET, what, |n| [&[1][..], &make(n)].concat());
+    };
+    let around = |before: &[u8], inside: &[u8], n: usize, after: &[u8]| {
+        [before, &inside.repeat(n), after].concat()
+    };
+    is_linear("empty lists", &|n| around(b"](", b"]", n, b"e"));
+    is_linear("lists in lists", &|n| around(b"", b"]", n, &b"a".repeat(n - 1)));
+    is_linear("tuples in tuples", &|n| around(b"N", b"\x85", n, b""));
+    is_linear("marks", &|n| around(b"", b"(", n, b""));
+    is_linear("what is remembered", &|n| around(b"N", b"\x94", n, b""));
+    is_linear("a text again", &|n| around(b"](\x8c\x0asome text \x94", b"h\0", n, b"e"));
+    is_linear("a long text again", &|n| {
+        let text = [&b"](X\xe8\x03\0\0"[..], &[b'x'; 1_000], b"\x94"].concat();
+        around(&text, b"h\0", n, b"e")
+    });
+    is_linear("objects", &|n| around(b"](cmodule\nname\n\x94)R", b"h\0)R", n, b"e"));
+    is_linear("steps", &|n| around(b"cmodule\nname\n)R", b"Nb", n, b""));
+    is_linear("copies", &|n| {
+        let list = [&b"cbuiltins\nset\n\x94]\x94("[..], &b"N".repeat(n), b"e0"].concat();
+        around(&list, b"h\0h\x01\x85R0", n, b"")
+    });
+    is_linear("a tuple in many circles", &|n| {
+        let n = n.min(65_000);
+        let slots = (0..n).flat_map(|slot| {
+            let slot = u32::try_from(slot).unwrap().to_le_bytes();
+            let tuple = u32::try_from(n).unwrap().to_le_bytes();
+            [&b"j"[..], &slot, b"j", &tuple, b"a0"].concat()
+        });
+        let lists = [&b"("[..], &b"]\x94".repeat(n), b"t\x94"].concat();
+        [lists, slots.collect()].concat()
+    });
+    is_linear("pairs of pairs", &|n| {
+        let pair = |slot: usize| {
+            [
+                &b"0"[..],
+                &[b'j', slot.to_le_bytes()[0], slot.to_le_bytes()[1], 0, 0].repeat(2),
+                b"\x86\x94",
+            ]
+            .concat()
+        };
+        [b"N\x85\x94".to_vec(), (0..n).flat_map(pair).collect()].concat()
+    });
+}
+
+#[test]
+fn work_for_a_stored_fragment_is_linear_in_its_bytes() {
+    is_linear(pickle::TARGET, "references", |n| {
+        [&[2][..], b"]\x94(", &b"j\0\0\0\0".repeat(n), b"e"].concat()
+    });
+    is_linear(pickle::TARGET, "slots", |n| [&[2][..], b"N", &b"\x94".repeat(n)].concat());
 }
 
 #[test]
