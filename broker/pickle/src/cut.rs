@@ -124,7 +124,7 @@ fn atom(node: &Node) -> Option<Atom<'_>> {
         Node::Text(text) if text.len() > SHORT_BYTES => Some(Atom::Text(text)),
         Node::Bytes(bytes) if bytes.len() > SHORT_BYTES => Some(Atom::Bytes(bytes)),
         Node::Int(number) if number.as_i64().is_none() => Some(Atom::Int(number)),
-        Node::Global { module, name } => Some(Atom::Global(module, name)),
+        Node::Global(global) => Some(Atom::Global(&global.module, &global.name)),
         _ => None,
     }
 }
@@ -297,7 +297,7 @@ impl<'g> Cut<'_, 'g> {
             Node::Float(float) => self.code.float(*float),
             Node::Text(text) => self.code.text(text),
             Node::Bytes(bytes) => self.code.blob(bytes),
-            Node::Global { module, name } => self.look_up(Atom::Global(module, name)),
+            Node::Global(global) => self.look_up(Atom::Global(&global.module, &global.name)),
             Node::ByteArray(bytes) => {
                 self.look_up(Atom::Global(b"builtins", b"bytearray"));
                 self.code.blob(bytes);

@@ -50,14 +50,21 @@ pub enum Node {
     /// A `frozenset`.
     FrozenSet(Vec<NodeId>),
     /// A class or a function.
-    Global {
-        /// Where it is imported from.
-        module: Bytes,
-        /// What it is called there, perhaps with dots.
-        name: Bytes,
-    },
+    Global(Box<Global>),
     /// An object: how it would be made.
     Made(Box<Made>),
+}
+
+/// There are as many as a pickle has bytes, at worst.
+const _: () = assert!(size_of::<Node>() <= 40);
+
+/// What a class or a function is called.
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// Where it is imported from.
+    pub module: Bytes,
+    /// What it is called there, perhaps with dots.
+    pub name: Bytes,
 }
 
 /// How an object would be made, and what would be done to it then.
@@ -243,7 +250,7 @@ impl Graph {
             | Node::Text(_)
             | Node::Bytes(_)
             | Node::ByteArray(_)
-            | Node::Global { .. } => &[],
+            | Node::Global(_) => &[],
             Node::Tuple(items)
             | Node::List(items)
             | Node::Dict(items)
@@ -272,8 +279,8 @@ impl Graph {
 
     /// Whether it is the class or function `module.name`.
     pub(crate) fn is_global(&self, id: NodeId, of: &str, called: &str) -> bool {
-        matches!(self.node(id), Node::Global { module, name }
-            if module == of.as_bytes() && name == called.as_bytes())
+        matches!(self.node(id), Node::Global(global)
+            if global.module == of.as_bytes() && global.name == called.as_bytes())
     }
 }
 
@@ -294,7 +301,7 @@ impl Node {
             Self::Dict(_) => "a dict",
             Self::Set(_) => "a set",
             Self::FrozenSet(_) => "a frozenset",
-            Self::Global { .. } => "a class or function",
+            Self::Global(_) => "a class or function",
             Self::Made(_) => "an object",
         }
     }

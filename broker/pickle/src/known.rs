@@ -101,9 +101,9 @@ pub(crate) fn is_understood(name: &[u8]) -> bool {
 /// The container that calling `maker` would make: what a set is before protocol 4, and a bytearray
 /// before protocol 5.
 pub(crate) fn container(nodes: &[Node], maker: NodeId, arguments: NodeId) -> Option<Node> {
-    let Node::Global { module, name } = &nodes[maker.index()] else { return None };
+    let Node::Global(maker) = &nodes[maker.index()] else { return None };
     let Node::Tuple(arguments) = &nodes[arguments.index()] else { return None };
-    if module != "builtins" {
+    if maker.module != "builtins" {
         return None;
     }
     let argument = match arguments[..] {
@@ -116,7 +116,7 @@ pub(crate) fn container(nodes: &[Node], maker: NodeId, arguments: NodeId) -> Opt
         Some(Node::List(items) | Node::Tuple(items)) => Some(items.clone()),
         Some(_) => None,
     };
-    match &name[..] {
+    match &maker.name[..] {
         b"list" => items().map(Node::List),
         b"set" => items().map(Node::Set),
         b"frozenset" => items().map(Node::FrozenSet),
@@ -153,10 +153,10 @@ impl Graph {
             How::NewObj => self.token(id).map(Known::Token),
             How::Reduce if made.steps().next().is_some() => None,
             How::Reduce => {
-                let Node::Global { module, name } = self.node(made.maker()) else { return None };
-                match (&module[..], &name[..]) {
+                let Node::Global(maker) = self.node(made.maker()) else { return None };
+                match (&maker.module[..], &maker.name[..]) {
                     (b"builtins", name) => self.builtin(name, arguments),
-                    (_, b"RebuildProxy") if module == MANAGERS => {
+                    (_, b"RebuildProxy") if maker.module == MANAGERS => {
                         self.proxy(arguments).map(Known::Proxy)
                     }
                     _ => None,
@@ -190,11 +190,11 @@ impl Graph {
     /// From `(class, token, serializer, keywords)`.
     fn proxy(&self, arguments: &[NodeId]) -> Option<Proxy> {
         let &[class, token, _serializer, keywords] = arguments else { return None };
-        let Node::Global { module, name } = self.node(class) else { return None };
-        let class = |text: &Bytes| {
+        let Node::Global(class) = self.node(class) else { return None };
+        let name = |text: &Bytes| {
             str::from_utf8(text).ok().filter(|text| text.len() <= NAME_BYTES_MAX).map(str::to_owned)
         };
-        let (module, class) = (class(module)?, class(name)?);
+        let (module, class) = (name(&class.module)?, name(&class.name)?);
         let token = self.token(token)?;
         let Node::Dict(keywords) = self.node(keywords) else { return None };
         let (keywords, _) = keywords.as_chunks::<2>();

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use ganger_shared::value::Integer;
 
-use crate::graph::{Graph, How, Made, Node, NodeId, Step, StepKind};
+use crate::graph::{Global, Graph, How, Made, Node, NodeId, Step, StepKind};
 use crate::opcode::{Argument, Found, Op, Scanner};
 use crate::{Limits, PickleError, known, text};
 
@@ -34,7 +34,7 @@ const EMPTY_SLOT: NodeId = NodeId(u32::MAX);
 /// // pickle.dumps(os.system) names a function; it is neither imported nor called.
 /// let message = Bytes::from_static(b"\x80\x04\x8c\x05posix\x8c\x06system\x93.");
 /// let graph = read(message, &Limits::default())?;
-/// assert!(matches!(graph.node(graph.root()), Node::Global { name, .. } if name == "system"));
+/// assert!(matches!(graph.node(graph.root()), Node::Global(global) if global.name == "system"));
 /// # Ok::<(), ganger_pickle::PickleError>(())
 /// ```
 pub fn read(message: Bytes, limits: &Limits) -> Result<Graph, PickleError> {
@@ -418,7 +418,7 @@ impl<'a> Machine<'a> {
             return Err(self.bad());
         }
         self.limits.check(&module, &name)?;
-        self.push(Node::Global { module, name })
+        self.push(Node::Global(Box::new(Global { module, name })))
     }
 
     /// Puts into the value below what lies above the mark, or the last `count`.
@@ -444,7 +444,7 @@ impl<'a> Machine<'a> {
     fn make(&mut self, how: How) -> Result<(), PickleError> {
         let parts = self.take(how.parts())?;
         match self.node(parts[0]) {
-            Node::Global { .. } | Node::Made(_) => {}
+            Node::Global(_) | Node::Made(_) => {}
             other => return Err(self.mismatch(other)),
         }
         match self.node(parts[1]) {

@@ -20,9 +20,11 @@ use crate::text;
 /// What ends a text that was cut.
 const CUT: &str = "...";
 
-/// What closes a tuple: one with a single item has a comma before it, a call has not.
+/// What closes a tuple.
 const TUPLE: &str = ")";
-const CALL: &str = ") ";
+
+/// What closes one with a single item.
+const TUPLE_OF_ONE: &str = ",)";
 
 /// The value as Python's `repr` shows it, at most `bytes_max` bytes of that and then `...`.
 ///
@@ -228,7 +230,7 @@ impl Printer<'_> {
                 if let Inside::Nodes(graph, id) = last.inside {
                     self.inside.remove(&(graph, id));
                 }
-                self.out.push(if close == TUPLE && index == 1 { ",)" } else { close.trim_end() });
+                self.out.push(if close == TUPLE && index == 1 { TUPLE_OF_ONE } else { close });
                 open.pop();
             }
         }
@@ -290,7 +292,7 @@ impl Printer<'_> {
                 out.bytes(bytes);
                 return out.push(")");
             }
-            Node::Global { .. } => return out.push(&format!("<{}>", name(graph, id))),
+            Node::Global(_) => return out.push(&format!("<{}>", name(graph, id))),
             Node::Set(items) if items.is_empty() => return out.push("set()"),
             Node::FrozenSet(items) if items.is_empty() => return out.push("frozenset()"),
             Node::Tuple(_) => ("(", TUPLE, "(...)"),
@@ -300,11 +302,11 @@ impl Printer<'_> {
             Node::FrozenSet(_) => ("frozenset({", "})", "frozenset(...)"),
             Node::Made(made) => {
                 let shown = match graph.known(id) {
-                    // Its arguments are printed as those of a call.
+                    // Its three arguments are printed as a tuple is.
                     Some(Known::Slice { .. }) => {
                         out.push("slice(");
                         let inside = Inside::Nodes(index, made.arguments());
-                        open.push(Open { inside, next: 0, has_keys: false, close: CALL });
+                        open.push(Open { inside, next: 0, has_keys: false, close: TUPLE });
                         return;
                     }
                     Some(Known::Range { start, stop, step }) => match step.as_i64() {
@@ -335,8 +337,9 @@ fn name(graph: &Graph, id: NodeId) -> String {
     // A class may itself be made by something, and so on.
     for _ in 0..8 {
         id = match graph.node(id) {
-            Node::Global { module, name } => {
-                let [module, name] = [module, name].map(|text| String::from_utf8_lossy(text));
+            Node::Global(global) => {
+                let [module, name] =
+                    [&global.module, &global.name].map(|text| String::from_utf8_lossy(text));
                 return format!("{module}.{name}");
             }
             Node::Made(made) => match (made.how(), graph.tuple(made.arguments())) {

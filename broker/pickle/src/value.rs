@@ -299,7 +299,7 @@ impl<'g> Values<'g> {
                 Some(Known::Proxy(proxy)) => Some(named(&proxy)?),
                 _ => return None,
             },
-            Node::ByteArray(_) | Node::FrozenSet(_) | Node::Global { .. } => return None,
+            Node::ByteArray(_) | Node::FrozenSet(_) | Node::Global(_) => return None,
         })
     }
 

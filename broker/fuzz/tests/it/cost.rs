@@ -168,6 +168,21 @@ fn work_for_a_pickle_is_linear_in_its_bytes() {
 }
 
 #[test]
+fn reading_a_pickle_takes_memory_as_its_documentation_says() {
+    for part in
+        [&b"]"[..], b"N\x85", b"K\0", b"\x8c\0", b"(", b"N\x94", b")\x81b", b"h\0)R", b"h\0)\x81)b"]
+    {
+        let message = [&b"\x80\x04cmodule\nname\n\x94"[..], &part.repeat(20_000)].concat();
+        let size = message.len();
+        let (message, limits) = (message.into(), ganger_pickle::Limits::default());
+        let info = allocation_counter::measure(|| drop(ganger_pickle::read(message, &limits)));
+        let most = 160 * size + (4 << 10);
+        let peak = usize::try_from(info.bytes_max).unwrap();
+        assert!(peak <= most, "{part:?}: {peak} bytes for {size}, at most {most}");
+    }
+}
+
+#[test]
 fn work_for_a_stored_fragment_is_linear_in_its_bytes() {
     is_linear(pickle::TARGET, "references", |n| {
         [&[2][..], b"]\x94(", &b"j\0\0\0\0".repeat(n), b"e"].concat()

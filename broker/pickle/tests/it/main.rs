@@ -6,4 +6,5 @@
 mod captured;
 mod python;
 mod refused;
+mod replies;
 mod shown;

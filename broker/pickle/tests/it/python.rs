@@ -3,7 +3,7 @@
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
 use ganger_pickle::write::{self, Item, Reply};
@@ -12,6 +12,34 @@ use ganger_shared::Value;
 
 /// Values that go through the first Python that is found, and through each of the others.
 const COUNTS: [u64; 2] = [10_000, 800];
+
+/// A script that runs, and the way to it and from it.
+pub(crate) struct Python {
+    child: Child,
+    pub(crate) from: BufReader<ChildStdout>,
+    pub(crate) to: BufWriter<ChildStdin>,
+}
+
+impl Python {
+    pub(crate) fn start(python: &Path, script: &str, arguments: &[String]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(script);
+        let mut child = Command::new(python)
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let from = BufReader::new(child.stdout.take().unwrap());
+        let to = BufWriter::new(child.stdin.take().unwrap());
+        Self { child, from, to }
+    }
+
+    pub(crate) fn finish(mut self) {
+        drop(self.to);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
 
 /// Every Python from 3.6 on: the one on the path, and those that pyenv has.
 pub(crate) fn pythons() -> Vec<PathBuf> {
@@ -45,15 +73,15 @@ pub(crate) fn pythons() -> Vec<PathBuf> {
     found
 }
 
-fn receive(from: &mut impl Read) -> Bytes {
+pub(crate) fn receive(from: &mut impl Read) -> Bytes {
     let mut size = [0; 4];
-    from.read_exact(&mut size).expect("values.py has stopped; what it says stands above");
+    from.read_exact(&mut size).expect("the script has stopped; what it says stands above");
     let mut message = vec![0; u32::from_be_bytes(size) as usize];
     from.read_exact(&mut message).unwrap();
     message.into()
 }
 
-fn send(to: &mut impl Write, message: &[u8]) {
+pub(crate) fn send(to: &mut impl Write, message: &[u8]) {
     to.write_all(&u32::try_from(message.len()).unwrap().to_be_bytes()).unwrap();
     to.write_all(message).unwrap();
 }
@@ -81,27 +109,19 @@ fn is_the_same(values: &[Value], others: &[Value]) -> bool {
 }
 
 fn go_through(python: &Path, seed: u64, count: u64) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/values.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .args([seed.to_string(), count.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut from = BufReader::new(child.stdout.take().unwrap());
-    let mut to = BufWriter::new(child.stdin.take().unwrap());
+    let arguments = [seed.to_string(), count.to_string()];
+    let mut child = Python::start(python, "values.py", &arguments);
     let limits = Limits::default();
     let (mut batch, mut opaque, mut all) = (Vec::new(), 0, 0);
     loop {
-        let requests = receive(&mut from);
+        let requests = receive(&mut child.from);
         if let Ok(requests) = requests[..].try_into().map(u32::from_be_bytes) {
             if requests == 0 {
                 break;
             }
-            let values = values_of(receive(&mut from), &limits);
+            let values = values_of(receive(&mut child.from), &limits);
             for _ in 1..requests {
-                let other = values_of(receive(&mut from), &limits);
+                let other = values_of(receive(&mut child.from), &limits);
                 assert!(is_the_same(&values, &other), "another protocol: {values:?}, {other:?}");
             }
             all += 1;
@@ -111,16 +131,16 @@ fn go_through(python: &Path, seed: u64, count: u64) {
         }
         for values in &batch {
             let reply = Reply::Return(Item::Tuple(values.iter().map(Item::Value).collect()));
-            send(&mut to, &write::reply(&reply, &limits, &|_| None).unwrap());
-            send(&mut to, repr(&values[0], 1 << 20, &limits).as_bytes());
+            send(&mut child.to, &write::reply(&reply, &limits, &|_| None).unwrap());
+            send(&mut child.to, repr(&values[0], 1 << 20, &limits).as_bytes());
         }
         let firsts = batch.drain(..).map(|mut values| values.swap_remove(0)).collect();
         let all = Value::List(firsts);
         let reply = Reply::Return(Item::Value(&all));
-        send(&mut to, &write::reply(&reply, &limits, &|_| None).unwrap());
-        to.flush().unwrap();
+        send(&mut child.to, &write::reply(&reply, &limits, &|_| None).unwrap());
+        child.to.flush().unwrap();
     }
-    assert!(child.wait().unwrap().success());
+    child.finish();
     assert!(opaque * 4 > all && opaque * 10 < all * 9, "{opaque} of {all} were opaque");
 }
 

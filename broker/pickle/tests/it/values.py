@@ -218,8 +218,10 @@ class Values:
         elif kind == 19:
             made = Pair(self.value(depth - 1), self.value(depth - 1))
         elif kind == 20:
-            self.same_in_all = False  # before protocol 4 it is made by functools.partial
-            made = NewArgs(self.tag(), extra=self.value(depth - 1))
+            # Before protocol 4 it is made by functools.partial. That must be complete when it is called, so a
+            # circle through it can be unpickled from some of its parts only.
+            self.same_in_all = False
+            made = NewArgs(self.tag(), extra=self.atom())
         elif kind == 21:
             inside = []
             made = (inside, self.value(depth - 1), inside)[:r.randrange(1, 4)]
