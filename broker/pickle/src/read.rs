@@ -8,7 +8,9 @@ use ganger_shared::value::Integer;
 
 use crate::graph::{Global, Graph, How, Made, Node, NodeId, Step, StepKind};
 use crate::opcode::{Argument, Found, Op, Scanner};
-use crate::{Limits, PickleError, known, text};
+use crate::{Limits, PickleError, known};
+
+mod argument;
 
 /// Slots that may be left out before one that is put, since Python counts them up.
 const GAP_SLOTS: usize = 256;
@@ -234,72 +236,6 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
-    }
-
-    // What the opcodes with an argument have behind them.
-
-    const fn bad(&self) -> PickleError {
-        PickleError::BadArgument { opcode: self.op.name(), at: self.at }
-    }
-
-    fn bytes(&self, argument: Argument) -> Result<Bytes, PickleError> {
-        match argument {
-            Argument::Bytes(range) => Ok(self.message.slice(range)),
-            _ => Err(self.bad()),
-        }
-    }
-
-    fn text(&self, bytes: Bytes) -> Result<Bytes, PickleError> {
-        let at = bytes.as_ptr().addr().wrapping_sub(self.message.as_ptr().addr());
-        if text::is_text(&bytes) { Ok(bytes) } else { Err(PickleError::NotText { at }) }
-    }
-
-    fn slot(&self, argument: Argument) -> Result<u64, PickleError> {
-        let slot = match argument {
-            Argument::Number(number) => u64::try_from(number).ok(),
-            Argument::Bytes(line) => {
-                str::from_utf8(&self.message[line]).ok().and_then(|line| line.parse().ok())
-            }
-            _ => None,
-        };
-        slot.ok_or_else(|| self.bad())
-    }
-
-    /// Numbers and texts as protocol 0 writes them.
-    fn line(&mut self, argument: Argument) -> Result<(), PickleError> {
-        let bytes = self.bytes(argument)?;
-        if self.op == Op::Unicode {
-            let text = text::unescaped(&bytes).ok_or_else(|| self.bad())?;
-            return self.push(Node::Text(text.into()));
-        }
-        match (self.op, &bytes[..]) {
-            (Op::Int, b"00") => self.stack.push(NodeId::FALSE),
-            (Op::Int, b"01") => self.stack.push(NodeId::TRUE),
-            _ => {
-                let line = str::from_utf8(&bytes).map_err(|_| self.bad())?;
-                let node = if self.op == Op::Float {
-                    line.parse().map(Node::Float).map_err(|_| self.bad())?
-                } else {
-                    let digits = line.strip_suffix('L').unwrap_or(line);
-                    digits.parse().map(Node::Int).map_err(|_| self.bad())?
-                };
-                self.push(node)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A byte string of Python 2, which Python 3 reads as a text if it is ASCII.
-    fn ascii(&mut self, argument: Argument) -> Result<(), PickleError> {
-        let bytes = self.bytes(argument)?;
-        if self.op == Op::String {
-            let text = text::unquoted(&bytes).ok_or_else(|| self.bad())?;
-            return self.push(Node::Text(text.into()));
-        }
-        if !bytes.is_ascii() {
-            return Err(self.bad());
-        }
-        self.push(Node::Text(bytes))
     }
 
     // The stack and the memo.
