@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ganger_pickle::Address;
 use ganger_rt::{Listener, Stream, Task};
 use ganger_shared::key::Key;
 
@@ -16,6 +17,7 @@ use crate::journal::{JournalThreads, Replayed};
 use crate::keepers;
 use crate::key_file::{self, KeyFileError};
 use crate::listener;
+use crate::python::{self, AuthKey, PythonDoor};
 use crate::session::Door;
 
 /// How long clients may take to hear that the broker stops.
@@ -44,16 +46,26 @@ pub struct Broker {
     key: Key,
     config: Config,
     replayed: Option<Replayed>,
+    /// Where Python programs are served.
+    python: Option<Address>,
     /// Taken when the broker stops.
-    port: Option<Task<()>>,
+    ports: Vec<Task<()>>,
     threads: Option<JournalThreads>,
     keepers: Vec<Task<()>>,
+}
+
+/// The port of the Python door, and what it serves with but for the door itself.
+pub(crate) struct PythonPort {
+    pub(crate) listener: Listener,
+    pub(crate) address: Address,
+    pub(crate) authkey: Option<AuthKey>,
 }
 
 /// What a broker is made of.
 pub(crate) struct Parts {
     pub(crate) door: Door,
     pub(crate) listener: Option<(Listener, SocketAddr)>,
+    pub(crate) python: Option<PythonPort>,
     pub(crate) threads: Option<JournalThreads>,
     pub(crate) replayed: Option<Replayed>,
     pub(crate) key: Key,
@@ -74,18 +86,33 @@ impl Broker {
     }
 
     pub(crate) fn run(parts: Parts) -> Self {
-        let Parts { door, listener, threads, replayed, key, config, shortest_bound } = parts;
+        let Parts { door, listener, python, threads, replayed, key, config, shortest_bound } =
+            parts;
         let door = Arc::new(door);
         let engine = || Arc::clone(&door.engine);
-        let keepers = vec![
+        let mut keepers = vec![
             ganger_rt::spawn(keepers::keep_time(engine())),
             ganger_rt::spawn(keepers::follow_journal(engine())),
             ganger_rt::spawn(keepers::keep_house(engine(), shortest_bound)),
         ];
         let addr = listener.as_ref().map(|(_, addr)| *addr);
-        let port = listener
-            .map(|(listener, _)| ganger_rt::spawn(listener::listen(Arc::clone(&door), listener)));
-        Self { door, addr, key, config, replayed, port, threads, keepers }
+        let mut ports = Vec::new();
+        if let Some((listener, _)) = listener {
+            let connections = door.connections.clone();
+            let door = Arc::clone(&door);
+            let take_in = move |stream| listener::take_in(&door, stream);
+            ports.push(ganger_rt::spawn(listener::listen(connections, listener, take_in)));
+        }
+        let python_address = python.as_ref().map(|port| port.address.clone());
+        if let Some(PythonPort { listener, address, authkey }) = python {
+            let python = Arc::new(PythonDoor::new(Arc::clone(&door), address, authkey, &config));
+            let interval = config.objects.unnamed_idle.0 / 3;
+            keepers.push(ganger_rt::spawn(python::keep_referenced(Arc::clone(&python), interval)));
+            let take_in = move |stream| python::take_in(&python, stream);
+            let connections = door.connections.clone();
+            ports.push(ganger_rt::spawn(listener::listen(connections, listener, take_in)));
+        }
+        Self { door, addr, python: python_address, key, config, replayed, ports, threads, keepers }
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -96,6 +123,12 @@ impl Broker {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr.expect("a broker built with pipes_only listens nowhere")
+    }
+
+    /// The address at which it serves Python programs, if it does.
+    #[must_use]
+    pub const fn python_addr(&self) -> Option<&Address> {
+        self.python.as_ref()
     }
 
     /// The key that clients should use.
@@ -164,7 +197,7 @@ impl Broker {
     ///
     /// Dropping this stops the broker at once, as dropping it does.
     pub async fn stop(mut self) -> Result<(), BrokerError> {
-        if let Some(port) = self.port.take() {
+        for port in self.ports.drain(..) {
             port.cancel().await;
         }
         let engine = Arc::clone(&self.door.engine);

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use ganger_machine::Replay;
 use ganger_machine::config::Available;
 use ganger_machine::registry::{Registration, Registry};
+use ganger_pickle::Address;
 use ganger_rt::{Listener, Reserved};
 use ganger_shared::key::Key;
 use ganger_shared::object::{SharedObject, types};
 use ganger_shared::{Durability, Name};
 
-use crate::broker::{Broker, Parts};
+use crate::broker::{Broker, Parts, PythonPort};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
@@ -25,6 +26,7 @@ use crate::journal::{self, Journal, Replayed};
 use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
+use crate::python::AuthKey;
 use crate::session::Door;
 use crate::storage::disk::files::Directory;
 use crate::storage::disk::{Accept, Options};
@@ -191,6 +193,14 @@ impl Builder {
             DoorKind::PipesOnly => None,
             DoorKind::Port => Some(reserve(&config.listen).await?),
         };
+        let python = match &config.python.listen {
+            None => None,
+            Some(address) => Some((reserve_python(address).await?, address.clone())),
+        };
+        let authkey = match &config.python.authkey_file {
+            None => None,
+            Some(path) => Some(authkey(path, config.python.listen.as_deref())?),
+        };
         let clock = Clock::start();
         check_types(&registry)?;
         let registry = with_configured(registry, &config)?;
@@ -233,7 +243,15 @@ impl Builder {
             None => None,
             Some(reserved) => Some(listen(reserved, &config.listen)?),
         };
-        let parts = Parts { door, listener, threads, replayed, key, config, shortest_bound };
+        let python = match python {
+            None => None,
+            Some((reserved, named)) => {
+                let (listener, address) = listen_python(reserved, named)?;
+                Some(PythonPort { listener, address, authkey })
+            }
+        };
+        let parts =
+            Parts { door, listener, python, threads, replayed, key, config, shortest_bound };
         Ok(Broker::run(parts))
     }
 }
@@ -282,6 +300,28 @@ fn listen(reserved: Reserved, address: &str) -> Result<(Listener, SocketAddr), S
     Ok((listener, bound))
 }
 
+/// Whether an address of the Python door is the path of a unix socket.
+fn is_path(address: &str) -> bool {
+    address.contains('/')
+}
+
+async fn reserve_python(address: &str) -> Result<Reserved, StartError> {
+    if is_path(address) {
+        return Listener::reserve_unix(address).map_err(cannot_listen(address));
+    }
+    reserve(address).await
+}
+
+/// The listener, and where clients find it.
+fn listen_python(reserved: Reserved, address: String) -> Result<(Listener, Address), StartError> {
+    if is_path(&address) {
+        let listener = reserved.listen().map_err(cannot_listen(&address))?;
+        return Ok((listener, Address::Path(address)));
+    }
+    let (listener, bound) = listen(reserved, &address)?;
+    Ok((listener, Address::Tcp { host: bound.ip().to_string(), port: bound.port() }))
+}
+
 /// Whether other machines can reach what listens on `address`. A name may lead anywhere.
 fn is_exposed(address: &str) -> bool {
     match address.parse::<SocketAddr>() {
@@ -315,6 +355,22 @@ fn file_keys(path: &Path, listen: &str, door: DoorKind) -> Result<Vec<Key>, Star
             Ok(vec![key])
         }
     }
+}
+
+/// The key of Python programs, which listen at this address.
+fn authkey(path: &Path, listen: Option<&str>) -> Result<AuthKey, StartError> {
+    let found = key_file::read_authkey(path)?;
+    match found.exposed {
+        Some(mode) if listen.is_some_and(|at| !is_path(at) && is_exposed(at)) => {
+            return Err(KeyFileError::Exposed { path: path.to_owned(), mode }.into());
+        }
+        Some(mode) => log::warn!(
+            path:% = path.display(), mode:% = format_args!("{mode:03o}");
+            "others can read the python authkey; try chmod 600"
+        ),
+        None => {}
+    }
+    Ok(AuthKey::new(found.secret))
 }
 
 /// Whether no type of the program has the name of one that every broker serves: what the journal and other

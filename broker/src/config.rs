@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 
 mod load;
 mod object;
+mod python;
 mod show;
 mod units;
 
 pub use load::{ConfigError, Flags, Loaded};
 pub(crate) use load::{DURABILITIES, parse_durability};
 pub use object::ObjectConfig;
+pub use python::PythonConfig;
 pub use show::Origin;
 pub use units::{Size, Span, UnitError};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub queues: QueueDefaults,
     /// How long shared objects are kept.
     pub objects: ObjectDefaults,
+    /// The door for Python programs.
+    pub python: PythonConfig,
     /// Queues that exist from the start, with what differs from the defaults.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<Name, QueueConfig>,
@@ -197,6 +201,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             queues: QueueDefaults::default(),
             objects: ObjectDefaults::default(),
+            python: PythonConfig::default(),
             queue: BTreeMap::new(),
             object: BTreeMap::new(),
         }

@@ -282,6 +282,31 @@ impl Engine {
         registered
     }
 
+    /// The type of the object of this name.
+    pub(crate) fn typeid_of(&self, object: &Name) -> Option<&'static str> {
+        self.lock().ok()?.machine.typeid_of(object)
+    }
+
+    /// The methods of the object of this name that clients may call.
+    pub(crate) fn methods_of(&self, object: &Name) -> Vec<&'static str> {
+        self.lock().map_or_else(|Gone| Vec::new(), |core| core.machine.methods_of(object))
+    }
+
+    /// An object without a name is in use, although nobody calls it.
+    pub(crate) fn keep(&self, object: &Name) {
+        if let Ok(mut core) = self.lock() {
+            core.machine.keep(object);
+        }
+    }
+
+    /// Nobody has a proxy of an object without a name any more: it goes unless something refers to it.
+    pub(crate) fn let_go(&self, object: &Name) {
+        if let Ok(mut core) = self.lock() {
+            core.machine.let_go(object);
+            self.finish(&mut core);
+        }
+    }
+
     /// For closing down. The outbox is sound even where the machine has panicked.
     fn lock_even_ended(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)

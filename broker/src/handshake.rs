@@ -31,7 +31,8 @@ impl Keys {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.into();
     }
 
-    fn known(&self) -> Arc<[Key]> {
+    /// All of them.
+    pub(crate) fn known(&self) -> Arc<[Key]> {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ganger_shared::key::Key;
+use zeroize::Zeroizing;
 
 use crate::folders;
 
@@ -99,6 +100,30 @@ pub(crate) fn read(path: &Path) -> Result<Option<Found>, KeyFileError> {
         line => KeyFileError::Line { path: path.to_owned(), line },
     })?;
     Ok(Some(Found { keys, exposed: (mode & 0o077 != 0).then_some(mode) }))
+}
+
+/// What was found in a file with the key of Python programs.
+pub(crate) struct FoundAuthKey {
+    /// The bytes, without the end of the line.
+    pub(crate) secret: Zeroizing<Vec<u8>>,
+    /// The permissions, if others can read the file.
+    pub(crate) exposed: Option<u32>,
+}
+
+/// Reads the key that Python programs have: any bytes.
+pub(crate) fn read_authkey(path: &Path) -> Result<FoundAuthKey, KeyFileError> {
+    let failed = |source| KeyFileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    let mut secret = Zeroizing::new(Vec::new());
+    file.take(FILE_BYTES_MAX).read_to_end(&mut secret).map_err(failed)?;
+    while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        secret.pop();
+    }
+    if secret.is_empty() {
+        return Err(KeyFileError::Empty { path: path.to_owned() });
+    }
+    Ok(FoundAuthKey { secret, exposed: (mode & 0o077 != 0).then_some(mode) })
 }
 
 /// Makes a file with a fresh key that only its owner can read, and the folders to it.

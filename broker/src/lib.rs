@@ -27,6 +27,7 @@ mod key_file;
 mod listener;
 mod log_quota;
 mod outbox;
+pub mod python;
 mod session;
 pub mod storage;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ganger_rt::{Listener, Stream};
 
+use crate::connections::Connections;
 use crate::handshake;
 use crate::session::{self, Door};
 
@@ -18,15 +19,19 @@ const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// While many strangers are in their handshakes, further ones wait in the system's queue, in the
 /// order in which they came: after a restart thousands of clients return at once, and all get in.
-/// Beyond the most connections a peer is refused, in words.
-pub(crate) async fn listen(door: Arc<Door>, listener: Listener) {
+/// Beyond the most connections a peer is refused: `take_in` has the words.
+pub(crate) async fn listen(
+    connections: Connections,
+    listener: Listener,
+    take_in: impl Fn(Stream) + Send,
+) {
     let mut resting = false;
     loop {
-        door.connections.stranger_welcome().await;
+        connections.stranger_welcome().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 resting = false;
-                take_in(&door, stream);
+                take_in(stream);
             }
             Err(error) => {
                 if !resting {

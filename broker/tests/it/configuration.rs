@@ -21,6 +21,8 @@ fn documented_example_is_understood_and_says_the_defaults() {
     config.queue.clear();
     assert!(!config.object.is_empty(), "the example shows no object");
     config.object.clear();
+    assert!(!config.python.names.is_empty(), "the example shows no name for Python programs");
+    config.python.names.clear();
     // Whoever copies the example changes nothing, until they change something.
     assert_eq!(config, Config::default());
     let defaults = toml::Table::try_from(Config::default()).unwrap();

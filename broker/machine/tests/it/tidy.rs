@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("ganger-machine", &["ganger-shared"]),
     ("ganger-pickle", &["ganger-shared"]),
     ("ganger-worker", &["ganger-shared", "ganger-rt"]),
-    ("ganger-broker", &["ganger-machine", "ganger-shared", "ganger-rt"]),
+    ("ganger-broker", &["ganger-machine", "ganger-pickle", "ganger-shared", "ganger-rt"]),
     ("ganger-cli", &["ganger-worker", "ganger-broker", "ganger-shared", "ganger-rt"]),
     ("ganger-history", &["ganger-shared"]),
     ("ganger-shared", &["ganger-macros"]),
