@@ -17,7 +17,7 @@ use crate::journal::{JournalThreads, Replayed};
 use crate::keepers;
 use crate::key_file::{self, KeyFileError};
 use crate::listener;
-use crate::python::{self, AuthKey, PythonDoor};
+use crate::python::{self, AuthKey, PythonDoor, Serializer};
 use crate::session::Door;
 
 /// How long clients may take to hear that the broker stops.
@@ -47,25 +47,26 @@ pub struct Broker {
     config: Config,
     replayed: Option<Replayed>,
     /// Where Python programs are served.
-    python: Option<Address>,
+    python: Vec<(Serializer, Address)>,
     /// Taken when the broker stops.
     ports: Vec<Task<()>>,
     threads: Option<JournalThreads>,
     keepers: Vec<Task<()>>,
 }
 
-/// The port of the Python door, and what it serves with but for the door itself.
+/// A port of the Python door.
 pub(crate) struct PythonPort {
     pub(crate) listener: Listener,
     pub(crate) address: Address,
-    pub(crate) authkey: Option<AuthKey>,
+    pub(crate) serializer: Serializer,
 }
 
 /// What a broker is made of.
 pub(crate) struct Parts {
     pub(crate) door: Door,
     pub(crate) listener: Option<(Listener, SocketAddr)>,
-    pub(crate) python: Option<PythonPort>,
+    pub(crate) python: Vec<PythonPort>,
+    pub(crate) authkey: Option<AuthKey>,
     pub(crate) threads: Option<JournalThreads>,
     pub(crate) replayed: Option<Replayed>,
     pub(crate) key: Key,
@@ -86,8 +87,8 @@ impl Broker {
     }
 
     pub(crate) fn run(parts: Parts) -> Self {
-        let Parts { door, listener, python, threads, replayed, key, config, shortest_bound } =
-            parts;
+        let Parts { door, listener, python, authkey, threads, replayed, key, .. } = parts;
+        let Parts { config, shortest_bound, .. } = parts;
         let door = Arc::new(door);
         let engine = || Arc::clone(&door.engine);
         let mut keepers = vec![
@@ -103,16 +104,31 @@ impl Broker {
             let take_in = move |stream| listener::take_in(&door, stream);
             ports.push(ganger_rt::spawn(listener::listen(connections, listener, take_in)));
         }
-        let python_address = python.as_ref().map(|port| port.address.clone());
-        if let Some(PythonPort { listener, address, authkey }) = python {
-            let python = Arc::new(PythonDoor::new(Arc::clone(&door), address, authkey, &config));
+        let addresses = |port: &PythonPort| (port.serializer, port.address.clone());
+        let python_addresses: Vec<_> = python.iter().map(addresses).collect();
+        if let Some((_, first)) = python_addresses.first() {
+            let served = PythonDoor::new(Arc::clone(&door), first.clone(), authkey, &config);
+            let served = Arc::new(served);
             let interval = config.objects.unnamed_idle.0 / 3;
-            keepers.push(ganger_rt::spawn(python::keep_referenced(Arc::clone(&python), interval)));
-            let take_in = move |stream| python::take_in(&python, stream);
-            let connections = door.connections.clone();
-            ports.push(ganger_rt::spawn(listener::listen(connections, listener, take_in)));
+            keepers.push(ganger_rt::spawn(python::keep_referenced(Arc::clone(&served), interval)));
+            for PythonPort { listener, serializer, .. } in python {
+                let served = Arc::clone(&served);
+                let take_in = move |stream| python::take_in(&served, stream, serializer);
+                let connections = door.connections.clone();
+                ports.push(ganger_rt::spawn(listener::listen(connections, listener, take_in)));
+            }
         }
-        Self { door, addr, python: python_address, key, config, replayed, ports, threads, keepers }
+        Self {
+            door,
+            addr,
+            python: python_addresses,
+            key,
+            config,
+            replayed,
+            ports,
+            threads,
+            keepers,
+        }
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -125,10 +141,11 @@ impl Broker {
         self.addr.expect("a broker built with pipes_only listens nowhere")
     }
 
-    /// The address at which it serves Python programs, if it does.
+    /// The address at which it serves Python programs that ask for this serializer, if it does.
     #[must_use]
-    pub const fn python_addr(&self) -> Option<&Address> {
-        self.python.as_ref()
+    pub fn python_addr(&self, serializer: Serializer) -> Option<&Address> {
+        let found = self.python.iter().find(|(served, _)| *served == serializer);
+        found.map(|(_, address)| address)
     }
 
     /// The key that clients should use.

@@ -17,7 +17,7 @@ use ganger_shared::{Durability, Name};
 
 use crate::broker::{Broker, Parts, PythonPort};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PythonConfig};
 use crate::connections::Connections;
 use crate::engine::Engine;
 use crate::error::StartError;
@@ -26,7 +26,7 @@ use crate::journal::{self, Journal, Replayed};
 use crate::key_file::{self, KeyFileError};
 use crate::log_quota::LogQuota;
 use crate::outbox::{Bounds, Outbox};
-use crate::python::AuthKey;
+use crate::python::{AuthKey, Serializer};
 use crate::session::Door;
 use crate::storage::disk::files::Directory;
 use crate::storage::disk::{Accept, Options};
@@ -193,13 +193,10 @@ impl Builder {
             DoorKind::PipesOnly => None,
             DoorKind::Port => Some(reserve(&config.listen).await?),
         };
-        let python = match &config.python.listen {
-            None => None,
-            Some(address) => Some((reserve_python(address).await?, address.clone())),
-        };
+        let python = reserve_python(&config.python).await?;
         let authkey = match &config.python.authkey_file {
             None => None,
-            Some(path) => Some(authkey(path, config.python.listen.as_deref())?),
+            Some(path) => Some(authkey(path, &config.python)?),
         };
         let clock = Clock::start();
         check_types(&registry)?;
@@ -243,15 +240,22 @@ impl Builder {
             None => None,
             Some(reserved) => Some(listen(reserved, &config.listen)?),
         };
-        let python = match python {
-            None => None,
-            Some((reserved, named)) => {
-                let (listener, address) = listen_python(reserved, named)?;
-                Some(PythonPort { listener, address, authkey })
-            }
+        let listening = |(serializer, address, reserved)| {
+            let (listener, address) = listen_python(reserved, address)?;
+            Ok(PythonPort { listener, address, serializer })
         };
-        let parts =
-            Parts { door, listener, python, threads, replayed, key, config, shortest_bound };
+        let python = python.into_iter().map(listening).collect::<Result<_, StartError>>()?;
+        let parts = Parts {
+            door,
+            listener,
+            python,
+            authkey,
+            threads,
+            replayed,
+            key,
+            config,
+            shortest_bound,
+        };
         Ok(Broker::run(parts))
     }
 }
@@ -305,11 +309,23 @@ fn is_path(address: &str) -> bool {
     address.contains('/')
 }
 
-async fn reserve_python(address: &str) -> Result<Reserved, StartError> {
-    if is_path(address) {
-        return Listener::reserve_unix(address).map_err(cannot_listen(address));
+/// The addresses of the Python door, each with what is spoken there.
+async fn reserve_python(
+    python: &PythonConfig,
+) -> Result<Vec<(Serializer, String, Reserved)>, StartError> {
+    let mut reserved = Vec::new();
+    let wanted =
+        [(Serializer::Pickle, &python.listen), (Serializer::XmlRpc, &python.listen_xmlrpc)];
+    for (serializer, address) in wanted {
+        let Some(address) = address else { continue };
+        let taken = if is_path(address) {
+            Listener::reserve_unix(address).map_err(cannot_listen(address))?
+        } else {
+            reserve(address).await?
+        };
+        reserved.push((serializer, address.clone(), taken));
     }
-    reserve(address).await
+    Ok(reserved)
 }
 
 /// The listener, and where clients find it.
@@ -357,11 +373,13 @@ fn file_keys(path: &Path, listen: &str, door: DoorKind) -> Result<Vec<Key>, Star
     }
 }
 
-/// The key of Python programs, which listen at this address.
-fn authkey(path: &Path, listen: Option<&str>) -> Result<AuthKey, StartError> {
+/// The key of Python programs.
+fn authkey(path: &Path, python: &PythonConfig) -> Result<AuthKey, StartError> {
+    let mut addresses = python.listen.iter().chain(&python.listen_xmlrpc);
+    let is_exposed = addresses.any(|address| !is_path(address) && is_exposed(address));
     let found = key_file::read_authkey(path)?;
     match found.exposed {
-        Some(mode) if listen.is_some_and(|at| !is_path(at) && is_exposed(at)) => {
+        Some(mode) if is_exposed => {
             return Err(KeyFileError::Exposed { path: path.to_owned(), mode }.into());
         }
         Some(mode) => log::warn!(

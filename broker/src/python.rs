@@ -23,6 +23,7 @@ mod manager;
 mod methods;
 mod raise;
 mod references;
+mod xmlrpc;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,8 +139,18 @@ impl PythonDoor {
     }
 }
 
+/// How messages are written. A client's library opens one connection for each address, so each serializer
+/// has an address of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serializer {
+    /// `pickle`
+    Pickle,
+    /// `xmlrpclib`
+    XmlRpc,
+}
+
 /// Serves `stream`, or closes it: its client would take words for no part of a handshake.
-pub(crate) fn take_in(door: &Arc<PythonDoor>, stream: Stream) {
+pub(crate) fn take_in(door: &Arc<PythonDoor>, stream: Stream, serializer: Serializer) {
     let connections = &door.door.connections;
     let Some(place) = connections.admit() else {
         if door.door.refusals.allows() {
@@ -148,7 +159,9 @@ pub(crate) fn take_in(door: &Arc<PythonDoor>, stream: Stream) {
         return;
     };
     let (door, stranger) = (Arc::clone(door), connections.stranger());
-    connections.clone().spawn(place, |place| connection::serve(door, stream, place, stranger));
+    connections
+        .clone()
+        .spawn(place, |place| connection::serve(door, stream, serializer, place, stranger));
 }
 
 /// Keeps the objects that have proxies although nobody calls them.

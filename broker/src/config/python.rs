@@ -15,6 +15,9 @@ pub struct PythonConfig {
     /// Where to listen: `host:port`, where port 0 takes any free one; `None` for no such door.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Where to listen for programs that ask for `serializer='xmlrpclib'`, in the same form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_xmlrpc: Option<String>,
     /// The file whose content is the `authkey` of the programs; `None` for the text of the broker's
     /// own keys.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +35,7 @@ impl Default for PythonConfig {
     fn default() -> Self {
         Self {
             listen: None,
+            listen_xmlrpc: None,
             authkey_file: None,
             md5: true,
             message_max: Size(64 << 20),

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_lite::future::or;
 use ganger_pickle::write::{self, Item, Reply};
-use ganger_pickle::{PickleError, Request, Token};
+use ganger_pickle::{Request, Token};
 use ganger_rt::{Peer, Stream, timeout};
+use ganger_shared::Value;
 
-use super::PythonDoor;
 use super::arguments::Arguments;
 use super::frame::{self, FrameError, Inbox};
 use super::handshake::{self, AuthKey};
@@ -28,6 +28,8 @@ use super::kind::Kind;
 use super::manager;
 use super::methods::Call;
 use super::raise::{Answer, Raised};
+use super::xmlrpc;
+use super::{PythonDoor, Serializer};
 use crate::connections::{Place, Stranger};
 
 /// Why a connection ends.
@@ -35,13 +37,19 @@ enum End {
     /// The client closed it, or it broke.
     Client(FrameError),
     /// The client has sent what is no request.
-    Dismissed(PickleError),
+    Dismissed(String),
     /// The broker ends.
     Broker,
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(door: Arc<PythonDoor>, stream: Stream, place: Place, stranger: Stranger) {
+pub(crate) async fn serve(
+    door: Arc<PythonDoor>,
+    stream: Stream,
+    serializer: Serializer,
+    place: Place,
+    stranger: Stranger,
+) {
     let mut inbox = Inbox::default();
     let keys = door.keys();
     let admitted = handshake::admit(&stream, &mut inbox, &keys, door.legacy);
@@ -63,11 +71,12 @@ pub(crate) async fn serve(door: Arc<PythonDoor>, stream: Stream, place: Place, s
         return refused(&door, &stream, "no session could be opened for it");
     };
     let key = is_near(&stream).then_some(&key);
-    let end = converse(&door, &stream, &mut inbox, &mut inside, key).await;
+    let voice = Voice { door: &door, stream: &stream, serializer, key };
+    let end = converse(&voice, &mut inbox, &mut inside).await;
     match end {
         End::Client(FrameError::Closed) => log::debug!(peer:%; "python client closed"),
         End::Client(error) => log::info!(peer:%, reason:% = error; "python connection ended"),
-        End::Dismissed(error) => log::warn!(peer:%, reason:% = error; "python client dismissed"),
+        End::Dismissed(reason) => log::warn!(peer:%, reason; "python client dismissed"),
         End::Broker => log::info!(peer:%; "python connection given up"),
     }
     inside.close();
@@ -91,13 +100,8 @@ fn refused(door: &PythonDoor, stream: &Stream, reason: &str) {
 }
 
 /// Answers one request after the other.
-async fn converse(
-    door: &PythonDoor,
-    stream: &Stream,
-    inbox: &mut Inbox,
-    inside: &mut Inside,
-    key: Option<&AuthKey>,
-) -> End {
+async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> End {
+    let Voice { door, stream, .. } = *voice;
     loop {
         let message = loop {
             let next = inbox.next(stream, door.limits.size_bytes);
@@ -107,14 +111,14 @@ async fn converse(
                 Err(ganger_rt::TimedOut) => inside.show_life(),
             }
         };
-        let request = match Request::read(Bytes::from(message), &door.limits) {
+        let request = match voice.read(message) {
             Ok(request) => request,
-            Err(error) => {
-                // A client that sends no pickle is told what is wrong with it before the end: nothing that
-                // comes after can be told from it.
-                let told = Err(Raised::Remote(format!("this broker cannot read that: {error}")));
-                let _ = stream.write_all(&reply(door, told, key)).await;
-                return End::Dismissed(error);
+            Err(reason) => {
+                // A client that sends what is no request is told what is wrong with it before the end:
+                // nothing that comes after can be told from it.
+                let told = Err(Raised::Remote(format!("this broker cannot read that: {reason}")));
+                let _ = stream.write_all(&voice.message(told)).await;
+                return End::Dismissed(reason);
             }
         };
         let answered = or(async { Some(carry_out(door, inside, &request).await) }, async {
@@ -132,7 +136,7 @@ async fn converse(
                 continue;
             }
         };
-        if let Err(error) = stream.write_all(&reply(door, told, key)).await {
+        if let Err(error) = stream.write_all(&voice.message(told)).await {
             return End::Client(error.into());
         }
     }
@@ -160,37 +164,98 @@ async fn carry_out(
     Call { door, inside, shared: &shared, typeid, method, args }.run().await
 }
 
-/// The message that tells it.
-fn reply(door: &PythonDoor, told: Result<Answer, Raised>, key: Option<&AuthKey>) -> Vec<u8> {
-    let proxy = |id| door.proxy(id, key);
-    let pickle = |reply: &Reply<'_>| write::reply(reply, &door.limits, &proxy);
-    let written = match &told {
-        Ok(Answer::Value(value)) => pickle(&Reply::Return(Item::Value(value))),
-        Ok(Answer::Text(text)) => pickle(&Reply::Return(Item::Text(text))),
-        Ok(Answer::Names(names)) => pickle(&Reply::Return(Item::Names(names))),
-        Ok(Answer::Iter(items)) => pickle(&Reply::Return(Item::Iter(items))),
-        Ok(Answer::Array(typecode, bytes)) => {
-            pickle(&Reply::Return(Item::Array { typecode: *typecode, bytes }))
-        }
+/// How one client speaks and is spoken to.
+struct Voice<'a> {
+    door: &'a PythonDoor,
+    stream: &'a Stream,
+    serializer: Serializer,
+    /// Its key, if that may be told to it.
+    key: Option<&'a AuthKey>,
+}
+
+impl Voice<'_> {
+    fn read(&self, message: Vec<u8>) -> Result<Request, String> {
+        let limits = &self.door.limits;
+        let message = match self.serializer {
+            Serializer::Pickle => message,
+            Serializer::XmlRpc => {
+                let pickle = xmlrpc::request(&message, limits.size_bytes);
+                pickle.map_err(|error| error.to_string())?
+            }
+        };
+        Request::read(Bytes::from(message), limits).map_err(|error| error.to_string())
+    }
+
+    /// The message that tells it.
+    fn message(&self, told: Result<Answer, Raised>) -> Vec<u8> {
+        let written = match self.serializer {
+            Serializer::Pickle => self.pickle(&told),
+            Serializer::XmlRpc => xml(told),
+        };
+        frame::message(&[&written])
+    }
+
+    fn pickle(&self, told: &Result<Answer, Raised>) -> Vec<u8> {
+        let door = self.door;
+        let proxy = |id| door.proxy(id, self.key);
+        let pickle = |reply: &Reply<'_>| write::reply(reply, &door.limits, &proxy);
+        let written = match told {
+            Ok(Answer::Value(value)) => pickle(&Reply::Return(Item::Value(value))),
+            Ok(Answer::Text(text)) => pickle(&Reply::Return(Item::Text(text))),
+            Ok(Answer::Names(names)) => pickle(&Reply::Return(Item::Names(names))),
+            Ok(Answer::Iter(items)) => pickle(&Reply::Return(Item::Iter(items))),
+            Ok(Answer::Array(typecode, bytes)) => {
+                pickle(&Reply::Return(Item::Array { typecode: *typecode, bytes }))
+            }
+            Ok(Answer::Created(shared, exposed)) => {
+                let ident = shared.to_string();
+                let parts = vec![Item::Text(&ident), Item::Names(exposed)];
+                pickle(&Reply::Return(Item::Tuple(parts)))
+            }
+            Ok(Answer::Proxy(shared, exposed)) => {
+                let (typeid, ident) = (shared.kind.word().to_owned(), shared.to_string());
+                let token = Token { typeid, address: door.address.clone(), ident };
+                pickle(&Reply::Proxy { exposed, token: &token })
+            }
+            Err(Raised::Exception(exception, arguments)) => {
+                pickle(&Reply::Error { exception: *exception, arguments })
+            }
+            Err(Raised::Remote(text)) => pickle(&Reply::Traceback(text)),
+            Err(Raised::Gone) => pickle(&Reply::Traceback("the broker ends")),
+        };
+        let written = written.or_else(|error| {
+            // What another client has put there as a pickle is none, or is another language's.
+            pickle(&Reply::Unserializable(&error.to_string()))
+        });
+        written.unwrap_or_default()
+    }
+}
+
+/// XML-RPC has no exceptions, proxies and iterators: what is raised is told in words.
+fn xml(told: Result<Answer, Raised>) -> Vec<u8> {
+    let names = |names: Vec<&str>| Value::List(names.into_iter().map(Value::from).collect());
+    let (kind, value) = match told {
+        Ok(Answer::Value(value)) => ("#RETURN", value),
+        Ok(Answer::Text(text)) => ("#RETURN", Value::Text(text)),
+        Ok(Answer::Names(found)) => ("#RETURN", names(found)),
+        Ok(Answer::Iter(items)) => ("#RETURN", Value::List(items)),
+        Ok(Answer::Array(_, bytes)) => ("#RETURN", Value::Bytes(bytes.into())),
         Ok(Answer::Created(shared, exposed)) => {
-            let ident = shared.to_string();
-            let parts = vec![Item::Text(&ident), Item::Names(exposed)];
-            pickle(&Reply::Return(Item::Tuple(parts)))
+            let ident = Value::Text(shared.to_string());
+            ("#RETURN", Value::List(vec![ident, names(exposed)]))
         }
-        Ok(Answer::Proxy(shared, exposed)) => {
-            let typeid = shared.kind.word().to_owned();
-            let token = Token { typeid, address: door.address.clone(), ident: shared.to_string() };
-            pickle(&Reply::Proxy { exposed, token: &token })
+        Ok(Answer::Proxy(shared, _)) => {
+            ("#UNSERIALIZABLE", Value::Text(format!("a proxy of {shared} has no form in XML-RPC")))
         }
         Err(Raised::Exception(exception, arguments)) => {
-            pickle(&Reply::Error { exception: *exception, arguments })
+            let arguments: Vec<String> = arguments.iter().map(super::repr).collect();
+            ("#TRACEBACK", Value::Text(format!("{exception:?}({})", arguments.join(", "))))
         }
-        Err(Raised::Remote(text)) => pickle(&Reply::Traceback(text)),
-        Err(Raised::Gone) => pickle(&Reply::Traceback("the broker ends")),
+        Err(Raised::Remote(text)) => ("#TRACEBACK", Value::Text(text)),
+        Err(Raised::Gone) => ("#TRACEBACK", Value::from("the broker ends")),
     };
-    let written = written.or_else(|error| {
-        // What another client has put there as a pickle is none, or is another language's.
-        pickle(&Reply::Unserializable(&error.to_string()))
-    });
-    frame::message(&[&written.unwrap_or_default()])
+    xmlrpc::reply(kind, &value).unwrap_or_else(|error| {
+        let why = Value::Text(error.to_string());
+        xmlrpc::reply("#UNSERIALIZABLE", &why).unwrap_or_default()
+    })
 }

@@ -8,8 +8,8 @@ class Manager(SyncManager):
     pass
 
 
-def address():
-    text = os.environ['GANGER_PYTHON']
+def address(variable='GANGER_PYTHON'):
+    text = os.environ[variable]
     if text.startswith('/'):
         return text
     host, port = text.rsplit(':', 1)

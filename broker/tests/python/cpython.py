@@ -17,7 +17,8 @@ KEY = os.environ['GANGER_AUTHKEY'].encode()
 # They have the server call a function of theirs, which a broker does not; and of what only some
 # transports or systems do, a manager's tests say so themselves.
 NOT_SERVED = {'test_pool', 'test_action', 'test_manager_initializer'}
-CLASSES = ('Queue', 'Lock', 'Semaphore', 'Condition', 'Event', 'Barrier', 'Containers', 'MyManager')
+CLASSES = ('Queue', 'Lock', 'Semaphore', 'Condition', 'Event', 'Barrier', 'Containers', 'MyManager',
+           'RemoteManager', 'ManagerRestart')
 
 
 class NoProcess:
@@ -35,13 +36,21 @@ class NoProcess:
 
 
 def start(self, initializer=None, initargs=()):
-    self._address = address()
+    self._address = address('GANGER_XMLRPC' if self._serializer == 'xmlrpclib' else 'GANGER_PYTHON')
     self._authkey = process.AuthenticationString(KEY)
     self.connect()
     self._process = NoProcess()
     self.shutdown = lambda: None
 
 
+def init(self, *args, **kwargs):
+    # Some tests make a key up for the server that they start.
+    made(self, *args, **kwargs)
+    self._authkey = process.AuthenticationString(KEY)
+
+
+made = managers.BaseManager.__init__
+managers.BaseManager.__init__ = init
 managers.BaseManager.start = start
 process.current_process().authkey = KEY
 multiprocessing.Manager = lambda: _started(managers.SyncManager())

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ganger_broker::config::{Config, PythonConfig};
-use ganger_broker::python::Address;
+use ganger_broker::python::{Address, Serializer};
 use ganger_broker::{Broker, Builder};
 
 /// Longer than anything here takes; a test that hangs fails instead.
@@ -76,6 +76,7 @@ impl House {
         std::fs::write(&authkey_file, format!("{AUTHKEY}\n")).unwrap();
         let python = PythonConfig {
             listen: Some("127.0.0.1:0".to_owned()),
+            listen_xmlrpc: Some("127.0.0.1:0".to_owned()),
             authkey_file: Some(authkey_file),
             ..toml::from_str(names).unwrap()
         };
@@ -88,7 +89,11 @@ impl House {
 
     /// Where it is, as `host:port` or a path.
     fn address(&self) -> String {
-        match self.broker.python_addr().unwrap() {
+        self.address_of(Serializer::Pickle)
+    }
+
+    fn address_of(&self, serializer: Serializer) -> String {
+        match self.broker.python_addr(serializer).unwrap() {
             Address::Tcp { host, port } => format!("{host}:{port}"),
             Address::Path(path) => path.clone(),
             Address::Bytes(_) => unreachable!("brokers listen on ports and paths"),
@@ -101,6 +106,7 @@ impl House {
         command
             .arg(script.as_ref())
             .env("GANGER_PYTHON", self.address())
+            .env("GANGER_XMLRPC", self.address_of(Serializer::XmlRpc))
             .env("GANGER_AUTHKEY", AUTHKEY)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
