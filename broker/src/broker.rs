@@ -111,7 +111,8 @@ impl Broker {
             let served = Arc::new(served);
             let interval = config.objects.unnamed_idle.0 / 3;
             keepers.push(ganger_rt::spawn(python::keep_referenced(Arc::clone(&served), interval)));
-            for PythonPort { listener, serializer, .. } in python {
+            for PythonPort { listener, serializer, address } in python {
+                log::info!(address:%, serializer:?; "python programs are served");
                 let served = Arc::clone(&served);
                 let take_in = move |stream| python::take_in(&served, stream, serializer);
                 let connections = door.connections.clone();

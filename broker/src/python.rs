@@ -56,6 +56,8 @@ pub(crate) struct PythonDoor {
     pub(crate) legacy: Legacy,
     pub(crate) limits: Limits,
     pub(crate) heartbeat: Duration,
+    /// How long a client may take none of an answer.
+    pub(crate) write_stall: Duration,
     pub(crate) names: BTreeMap<String, Named>,
     pub(crate) references: References,
     pub(crate) iterators: Iterators,
@@ -76,6 +78,7 @@ impl PythonDoor {
             legacy: if config.python.md5 { Legacy::Allowed } else { Legacy::Refused },
             limits: Limits { size_bytes, ..Limits::default() },
             heartbeat: config.sessions.heartbeat.0,
+            write_stall: config.limits.write_stall.0,
             names: config.python.names.clone(),
             references: References::default(),
             iterators: Iterators::default(),
@@ -107,10 +110,16 @@ impl PythonDoor {
     /// The type of its object.
     fn typeid(&self, shared: &Shared) -> Result<&'static str, Raised> {
         let found = shared.kind.typeid();
-        found.or_else(|| self.door.engine.typeid_of(&shared.object)).ok_or_else(|| {
-            let ident = repr(&Value::from(shared.to_string()));
-            Raised::Remote(format!("there is no such object any more\nKeyError: {ident}"))
-        })
+        found.or_else(|| self.door.engine.typeid_of(&shared.object)).ok_or_else(|| gone(shared))
+    }
+
+    /// Whether there is something that could be referred to: counts are kept of nothing else.
+    fn judge_there(&self, shared: &Shared) -> Result<(), Raised> {
+        let is_there = match shared.kind {
+            Kind::Iterator => self.iterators.is_open(shared),
+            _ => self.door.engine.typeid_of(&shared.object).is_some(),
+        };
+        if is_there { Ok(()) } else { Err(gone(shared)) }
     }
 
     /// The methods of a proxy that has no class of its own.
@@ -172,6 +181,11 @@ pub(crate) async fn keep_referenced(door: Arc<PythonDoor>, interval: Duration) {
             door.door.engine.keep(&shared.object);
         }
     }
+}
+
+fn gone(shared: &Shared) -> Raised {
+    let ident = repr(&Value::from(shared.to_string()));
+    Raised::Remote(format!("there is no such object any more\nKeyError: {ident}"))
 }
 
 fn repr(value: &Value) -> String {

@@ -3,6 +3,8 @@
 //!
 //! Not a list of what may pass: that is [`crate::Limits::allowed`].
 
+use core::fmt;
+
 use bytes::Bytes;
 use ganger_shared::limits::NAME_BYTES_MAX;
 use ganger_shared::value::Integer;
@@ -90,6 +92,17 @@ pub enum Address {
     Path(String),
     /// A socket with an abstract name.
     Bytes(Bytes),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Path(path) => f.write_str(path),
+            Self::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii()),
+        }
+    }
 }
 
 /// Whether something of `builtins` is understood here.

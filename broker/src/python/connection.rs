@@ -11,13 +11,14 @@
 //! is handed to nobody, and when it asks something else the wait was broken off by a Ctrl-C, and its
 //! answer would be taken for that of the next call.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_lite::future::or;
 use ganger_pickle::write::{self, Item, Reply};
 use ganger_pickle::{Request, Token};
-use ganger_rt::{Peer, Stream, timeout};
+use ganger_rt::{Peer, Stream, TimedOut, timeout};
 use ganger_shared::Value;
 
 use super::arguments::Arguments;
@@ -59,7 +60,7 @@ pub(crate) async fn serve(
     let key = match admitted {
         Ok(Ok(key)) => key,
         Ok(Err(reason)) => return refused(&door, &stream, &reason.to_string()),
-        Err(ganger_rt::TimedOut) => return refused(&door, &stream, "its handshake took too long"),
+        Err(TimedOut) => return refused(&door, &stream, "its handshake took too long"),
     };
     let terms = Terms {
         key: key.id(),
@@ -108,7 +109,7 @@ async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> 
             match timeout(inside.heartbeat(), next).await {
                 Ok(Ok(message)) => break message,
                 Ok(Err(error)) => return End::Client(error),
-                Err(ganger_rt::TimedOut) => inside.show_life(),
+                Err(TimedOut) => inside.show_life(),
             }
         };
         let request = match voice.read(message) {
@@ -117,7 +118,7 @@ async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> 
                 // A client that sends what is no request is told what is wrong with it before the end:
                 // nothing that comes after can be told from it.
                 let told = Err(Raised::Remote(format!("this broker cannot read that: {reason}")));
-                let _ = stream.write_all(&voice.message(told)).await;
+                let _ = voice.say(told).await;
                 return End::Dismissed(reason);
             }
         };
@@ -136,7 +137,7 @@ async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> 
                 continue;
             }
         };
-        if let Err(error) = stream.write_all(&voice.message(told)).await {
+        if let Err(error) = voice.say(told).await {
             return End::Client(error.into());
         }
     }
@@ -184,6 +185,19 @@ impl Voice<'_> {
             }
         };
         Request::read(Bytes::from(message), limits).map_err(|error| error.to_string())
+    }
+
+    /// Tells it, to a client that takes it in time.
+    async fn say(&self, told: Result<Answer, Raised>) -> io::Result<()> {
+        let message = self.message(told);
+        let mut rest = &message[..];
+        while !rest.is_empty() {
+            match timeout(self.door.write_stall, self.stream.write(rest)).await {
+                Ok(written) => rest = &rest[written?..],
+                Err(TimedOut) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The message that tells it.

@@ -47,6 +47,11 @@ impl Iterators {
         iterator
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_open(&self, iterator: &Shared) -> bool {
+        self.lock().1.contains_key(iterator)
+    }
+
     /// Nobody has a proxy of it any more.
     pub(crate) fn end(&self, iterator: &Shared) {
         self.lock().1.remove(iterator);

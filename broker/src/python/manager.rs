@@ -23,6 +23,7 @@ pub(crate) async fn answer(
         "create" => create(door, inside, args).await,
         "incref" => {
             let shared = ident(door, &args)?;
+            door.judge_there(&shared)?;
             door.references.add(&shared);
             Ok(Answer::NONE)
         }

@@ -139,5 +139,10 @@ j.join()
 raises(ValueError, j.task_done)
 
 # What is refused says why.
-from multiprocessing.managers import RemoteError
+from multiprocessing.managers import RemoteError, dispatch
 assert "KeyError: 'Pool'" in str(raises(RemoteError, m.Pool))
+connection = m._Client(m._address, authkey=m._authkey)
+nothing = raises(RemoteError, dispatch, connection, None, 'incref', ('list:_/7fffffff',))
+assert 'no such object' in str(nothing)
+assert 'operator' in str(raises(RemoteError, dispatch, connection, None, 'shutdown'))
+assert 'these are: ' in str(raises(RemoteError, x._callmethod, 'fly'))

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ganger_broker::config::{Config, PythonConfig};
-use ganger_broker::python::{Address, Serializer};
+use ganger_broker::python::Serializer;
 use ganger_broker::{Broker, Builder};
 
 /// Longer than anything here takes; a test that hangs fails instead.
@@ -93,11 +93,7 @@ impl House {
     }
 
     fn address_of(&self, serializer: Serializer) -> String {
-        match self.broker.python_addr(serializer).unwrap() {
-            Address::Tcp { host, port } => format!("{host}:{port}"),
-            Address::Path(path) => path.clone(),
-            Address::Bytes(_) => unreachable!("brokers listen on ports and paths"),
-        }
+        self.broker.python_addr(serializer).unwrap().to_string()
     }
 
     /// A program that finds the address and the key in its environment.
