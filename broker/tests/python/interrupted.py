@@ -15,6 +15,8 @@ def interrupt():
         signal.pthread_kill(waiting, signal.SIGINT)
 
 
+# Whoever has started this may have it ignore the signal, as shells do with what runs behind them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Thread(target=interrupt, daemon=True).start()
 try:
     tasks.get(timeout=30)
