@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::Deserialize;
 
 use crate::complaint;
-use crate::kept::Kept;
+use crate::read_buffer::ReadBuffer;
 
 /// Bytes of the length in front of a message.
 pub const LENGTH_BYTES: usize = 4;
@@ -147,16 +147,8 @@ fn plainly(error: postcard::Error) -> String {
 
 /// Turns a stream of bytes into frames: a socket reads into one end, whole frames leave the other.
 ///
-/// ```text
-///   buffer   consumed │ frames and the start of the next │ spare
-///            0      start                               end    len
-/// ```
-///
-/// Memory follows the bytes that arrived, never a length that a peer declared: an idle connection
-/// holds [`FrameBuffer::FIRST`] bytes, a busy one [`FrameBuffer::STEP`], one in the middle of a
-/// larger frame less than three times what has arrived of it, and what large frames needed is given
-/// back once they have stopped ([`Kept`]). Frames are lent, not copied; the start of one that is not
-/// whole yet moves at most once.
+/// Memory follows the bytes that arrived, never a length that a peer declared ([`ReadBuffer`]). Frames are
+/// lent, not copied; the start of one that is not whole yet moves at most once.
 ///
 /// ```
 /// use ganger_shared::codec::{FrameBuffer, decode, encode};
@@ -175,31 +167,18 @@ fn plainly(error: postcard::Error) -> String {
 /// assert_eq!(words, ["first", "second"]);
 /// # Ok::<(), ganger_shared::codec::CodecError>(())
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct FrameBuffer {
-    /// Invariant: `start <= end <= buffer.len()`.
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Size of the frame at `start`, if its length has arrived and is within the limit.
+    buffer: ReadBuffer,
+    /// Size of the frame at the front, if its length has arrived and is within the limit.
     partial: Option<usize>,
-    /// Whether the last read filled all the room there was: more is waiting, so more room pays.
-    full: bool,
-    kept: Kept,
 }
 
 impl FrameBuffer {
-    /// Room for the first reads: a connection that only beats its heart needs no more.
-    pub const FIRST: usize = 4 << 10;
-
-    /// Room once a read has filled the first: what one read of a busy socket brings.
-    pub const STEP: usize = 64 << 10;
-
     /// An empty buffer. Allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
-        let kept = Kept::new();
-        Self { buffer: Vec::new(), start: 0, end: 0, partial: None, full: false, kept }
+        Self { buffer: ReadBuffer::new(), partial: None }
     }
 
     /// Room to read into, never empty. Say with [`FrameBuffer::filled`] how much of it was filled.
@@ -207,13 +186,7 @@ impl FrameBuffer {
     /// Take every frame with [`FrameBuffer::next_frame`] first: what is left there is moved to make
     /// room, and while a frame's length is unknown the room grows by one step at a time.
     pub fn spare(&mut self) -> &mut [u8] {
-        self.reclaim();
-        let size = self.size_wanted();
-        if size > self.buffer.len() {
-            self.buffer.reserve_exact(size - self.buffer.len());
-            self.buffer.resize(size, 0);
-        }
-        &mut self.buffer[self.end..]
+        self.buffer.spare(self.partial)
     }
 
     /// Takes over the first `count` bytes of the room that [`FrameBuffer::spare`] gave.
@@ -221,10 +194,7 @@ impl FrameBuffer {
     /// # Panics
     /// If there was not so much room.
     pub fn filled(&mut self, count: usize) {
-        let room = self.buffer.len() - self.end;
-        assert!(count <= room, "{count} bytes read into a room of {room}");
-        self.full = count == room;
-        self.end += count;
+        self.buffer.filled(count);
     }
 
     /// The next whole frame, length included, ready for [`decode`]; `None` until more has arrived.
@@ -233,19 +203,15 @@ impl FrameBuffer {
     /// [`CodecError::TooLong`] as soon as a length over `limit` has arrived, and from then on at
     /// each call: the connection cannot go on.
     pub fn next_frame(&mut self, limit: usize) -> Result<Option<&[u8]>, CodecError> {
-        let waiting = &self.buffer[self.start..self.end];
+        let waiting = self.buffer.waiting();
         match frame_size(waiting, limit)? {
             Some(size) => {
-                let start = self.start;
-                self.start += size;
                 self.partial = None;
-                Ok(Some(&self.buffer[start..start + size]))
+                Ok(Some(self.buffer.take(size)))
             }
             None => {
                 self.partial = declared_size(waiting);
-                if self.is_empty() {
-                    self.reclaim();
-                }
+                self.buffer.rest();
                 Ok(None)
             }
         }
@@ -254,7 +220,7 @@ impl FrameBuffer {
     /// Whether no byte waits: a peer that closes the connection now has cut no frame short.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.buffer.is_empty()
     }
 
     /// Bytes of memory it holds.
@@ -262,53 +228,12 @@ impl FrameBuffer {
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
-
-    /// Moves what waits to the front, and gives memory back where nothing waits.
-    fn reclaim(&mut self) {
-        if self.start == 0 {
-            return;
-        }
-        if self.is_empty() {
-            self.kept.emptied(&mut self.buffer, self.end);
-        } else {
-            self.buffer.copy_within(self.start..self.end, 0);
-        }
-        self.end -= self.start;
-        self.start = 0;
-    }
-
-    /// How large the buffer should be for the next read. Nothing is consumed: `start` is 0.
-    fn size_wanted(&self) -> usize {
-        let size = self.buffer.len();
-        let room = size - self.end;
-        if size == 0 {
-            Self::FIRST
-        } else if size < Self::STEP && self.full {
-            Self::STEP
-        } else if let Some(whole) = self.partial.filter(|&whole| whole > size) {
-            // It does not fit. Doubling once three quarters are full copies each byte about once,
-            // and a peer that declares much and sends little gets little.
-            if room > size / 4 { size } else { (size * 2).min(whole.next_multiple_of(Self::STEP)) }
-        } else if room == 0 {
-            size + Self::STEP
-        } else {
-            size
-        }
-    }
-}
-
-impl core::fmt::Debug for FrameBuffer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("FrameBuffer")
-            .field("waiting", &(self.end - self.start))
-            .field("size", &self.buffer.len())
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
 
     fn frame(size: usize, fill: u8) -> Vec<u8> {
         let size_declared = u32::try_from(size).unwrap().to_le_bytes();
@@ -354,13 +279,13 @@ mod tests {
             if arrived + part.len() < wire.len() {
                 assert!(feed(&mut frames, part, usize::MAX).is_empty());
                 arrived += part.len();
-                let bound = FrameBuffer::STEP.max(arrived * 3);
+                let bound = ReadBuffer::STEP.max(arrived * 3);
                 assert!(frames.capacity() <= bound, "{} for {arrived}", frames.capacity());
             } else {
                 assert_eq!(feed(&mut frames, part, usize::MAX).concat(), wire);
             }
         }
-        assert!(frames.capacity() <= size + FrameBuffer::STEP, "{}", frames.capacity());
+        assert!(frames.capacity() <= size + ReadBuffer::STEP, "{}", frames.capacity());
     }
 
     #[test]
@@ -370,7 +295,7 @@ mod tests {
         for _ in 0..10_000 {
             feed(&mut frames, &frame(1, 1), usize::MAX);
         }
-        assert_eq!(frames.capacity(), FrameBuffer::FIRST);
+        assert_eq!(frames.capacity(), ReadBuffer::FIRST);
     }
 
     #[test]
@@ -419,7 +344,7 @@ mod tests {
                 assert_eq!(frames.next_frame(512), if refused { Err(too_long) } else { Ok(None) });
                 frames.spare();
             }
-            assert_eq!(frames.capacity(), FrameBuffer::FIRST);
+            assert_eq!(frames.capacity(), ReadBuffer::FIRST);
         }
     }
 

@@ -20,6 +20,7 @@ pub mod name;
 pub mod object;
 mod pool;
 pub mod prerequisite;
+pub mod read_buffer;
 pub mod rejection;
 pub mod request;
 pub mod response;

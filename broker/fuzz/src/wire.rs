@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use ganger_shared::codec::{self, CodecError, FrameBuffer, LENGTH_BYTES};
 use ganger_shared::handshake::Handshake;
 use ganger_shared::limits::SETTLEMENTS_MAX;
+use ganger_shared::read_buffer::ReadBuffer;
 use ganger_shared::{Request, Response, Settlement};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -122,7 +123,7 @@ fn feed(mut wire: &[u8], read: usize, show: &mut dyn FnMut(&[u8])) {
         wire = &wire[count..];
         frames.filled(count);
         arrived += count;
-        assert!(frames.capacity() <= FrameBuffer::STEP.max(3 * arrived), "it holds too much");
+        assert!(frames.capacity() <= ReadBuffer::STEP.max(3 * arrived), "it holds too much");
         loop {
             match frames.next_frame(FRAME_MAX) {
                 Ok(Some(frame)) => show(frame),

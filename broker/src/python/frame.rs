@@ -13,9 +13,7 @@
 use std::io;
 
 use ganger_rt::Stream;
-
-/// Bytes that are made room for at a time: what a length says is not believed before that much came.
-const READ_BYTES: usize = 64 << 10;
+use ganger_shared::read_buffer::ReadBuffer;
 
 /// Bytes of the short length.
 const LENGTH_BYTES: usize = 4;
@@ -48,9 +46,9 @@ pub(crate) enum FrameError {
 /// What has come and was not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    bytes: Vec<u8>,
-    /// How many of them are filled; the rest is room.
-    filled: usize,
+    buffer: ReadBuffer,
+    /// Bytes of the message at the front, its length included, if that has come.
+    whole: Option<usize>,
 }
 
 impl Inbox {
@@ -78,53 +76,51 @@ impl Inbox {
     ///
     /// As for [`next`](Self::next).
     pub(crate) async fn stirred(&mut self, stream: &Stream) -> Result<(), FrameError> {
-        if self.filled > 0 { Ok(()) } else { self.read(stream).await }
+        if self.buffer.is_empty() { self.read(stream).await } else { Ok(()) }
     }
 
     async fn read(&mut self, stream: &Stream) -> Result<(), FrameError> {
-        if self.bytes.len() - self.filled < READ_BYTES / 2 {
-            self.bytes.resize(self.filled + READ_BYTES, 0);
-        }
         // The length of a long message comes alone, and the rest waits for its acknowledgement: 40 ms, if
-        // the system is left to it.
-        stream.quick_ack();
-        match stream.read(&mut self.bytes[self.filled..]).await? {
-            0 if self.filled == 0 => Err(FrameError::Closed),
+        // the system is left to it. A whole message needs none of its own: its answer is one.
+        if !self.buffer.is_empty() {
+            stream.quick_ack();
+        }
+        match stream.read(self.buffer.spare(self.whole)).await? {
+            0 if self.buffer.is_empty() => Err(FrameError::Closed),
             0 => Err(FrameError::Torn),
             count => {
-                self.filled += count;
+                self.buffer.filled(count);
                 Ok(())
             }
         }
     }
 
     fn take(&mut self, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
-        let filled = &self.bytes[..self.filled];
-        let Some((head, rest)) = filled.split_first_chunk::<LENGTH_BYTES>() else {
+        let waiting = self.buffer.waiting();
+        let Some((start, size)) = length(waiting)? else {
+            self.buffer.rest();
             return Ok(None);
-        };
-        let (start, size) = match i32::from_be_bytes(*head) {
-            -1 => match rest.first_chunk::<8>() {
-                Some(long) => (LENGTH_BYTES + 8, u64::from_be_bytes(*long)),
-                None => return Ok(None),
-            },
-            short => {
-                let size = u64::try_from(short).map_err(|_| FrameError::NoLength(short))?;
-                (LENGTH_BYTES, size)
-            }
         };
         let too_large = FrameError::TooLarge { size, limit };
         let size = usize::try_from(size).ok().filter(|size| *size <= limit).ok_or(too_large)?;
-        let Some(message) = filled.get(start..start + size) else { return Ok(None) };
-        let message = message.to_vec();
-        self.bytes.copy_within(start + size..self.filled, 0);
-        self.filled -= start + size;
-        if self.filled == 0 {
-            // One large message does not hold its room for as long as the connection lives.
-            self.bytes.truncate(READ_BYTES);
-            self.bytes.shrink_to(READ_BYTES);
+        let whole = start + size;
+        self.whole = (waiting.len() < whole).then_some(whole);
+        Ok(self.whole.is_none().then(|| self.buffer.take(whole)[start..].to_vec()))
+    }
+}
+
+/// Where the message at the start of `bytes` begins and how long it is, if its length has come.
+fn length(bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+    let Some((head, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    match i32::from_be_bytes(*head) {
+        -1 => {
+            let long = rest.first_chunk::<8>();
+            Ok(long.map(|long| (LENGTH_BYTES + 8, u64::from_be_bytes(*long))))
         }
-        Ok(Some(message))
+        short => {
+            let size = u64::try_from(short).map_err(|_| FrameError::NoLength(short))?;
+            Ok(Some((LENGTH_BYTES, size)))
+        }
     }
 }
 

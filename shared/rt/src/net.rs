@@ -323,8 +323,9 @@ impl Stream {
     /// frames whole and switch Nagle's algorithm off.
     ///
     /// The system goes back to putting off as soon as bytes go out (`TCP_QUICKACK` in tcp(7)), so
-    /// this is to be called before each read; it costs a system call. Without effect on what is
-    /// not TCP, and on a connection that is over.
+    /// this is to be called before each read amid a message. A whole one is acknowledged by its answer:
+    /// there it would cost a system call and a packet. Without effect on what is not TCP, and on a
+    /// connection that is over.
     pub fn quick_ack(&self) {
         if let (Wire::Socket(socket), Peer::Tcp(_)) = (&self.wire, self.peer) {
             // It fails only on a connection that is already gone, which reading will say.

@@ -7,6 +7,7 @@ use ganger_shared::handshake::{
 };
 use ganger_shared::key::{Key, KeyId};
 use ganger_shared::limits::HANDSHAKE_FRAME_BYTES_MAX;
+use ganger_shared::read_buffer::ReadBuffer;
 
 use crate::samples::{handshakes, key};
 
@@ -208,7 +209,7 @@ fn stranger_who_speaks_http_is_refused_on_the_first_four_bytes() {
     let size = u32::from_le_bytes(*b"GET ") as usize;
     let limit = HANDSHAKE_FRAME_BYTES_MAX;
     assert_eq!(frames.next_frame(limit), Err(CodecError::TooLong { size, limit }));
-    assert_eq!(frames.capacity(), FrameBuffer::FIRST);
+    assert_eq!(frames.capacity(), ReadBuffer::FIRST);
 }
 
 #[test]
