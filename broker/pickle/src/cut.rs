@@ -24,7 +24,7 @@ const SHORT_BYTES: usize = 3;
 
 /// What is the same in Python if it is equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Atom<'g> {
+pub(crate) enum Atom<'g> {
     Text(&'g [u8]),
     Bytes(&'g [u8]),
     Int(&'g Integer),
@@ -120,7 +120,8 @@ impl<'g> Cutter<'g> {
     }
 }
 
-fn atom(node: &Node) -> Option<Atom<'_>> {
+/// What the part is, if equal ones count as one.
+pub(crate) fn atom(node: &Node) -> Option<Atom<'_>> {
     match node {
         Node::Text(text) if text.len() > SHORT_BYTES => Some(Atom::Text(text)),
         Node::Bytes(bytes) if bytes.len() > SHORT_BYTES => Some(Atom::Bytes(bytes)),

@@ -5,10 +5,12 @@
 //! halves of surrogate pairs, lists that are in there twice, circles, and whatever a value may not
 //! be (`ganger_shared::value`).
 
+use std::collections::BTreeSet;
+
 use ganger_shared::limits::DEPTH_MAX;
 use ganger_shared::{Packed, Value};
 
-use crate::cut::Cutter;
+use crate::cut::{self, Atom, Cutter};
 use crate::fragment::FORMAT;
 use crate::graph::{Graph, Node, NodeId};
 use crate::known::{Known, Proxy, Token};
@@ -61,23 +63,30 @@ struct Open {
     is_again: bool,
 }
 
-/// How large a tree is, and how large what it was described by.
+/// How large a tree is, and how large what it was described by. Long texts, byte strings and integers
+/// that are equal count as one, as they do in a fragment: else a value could be a tree when it comes,
+/// and a fragment when it comes back.
 #[derive(Default)]
-struct Growth {
+struct Growth<'g> {
     tree: usize,
     described: usize,
+    /// The long ones so far.
+    long: BTreeSet<Atom<'g>>,
 }
 
-impl Growth {
+impl<'g> Growth<'g> {
     /// Counts a part of the tree; nothing if that has become too large.
-    fn count(&mut self, node: &Node, is_again: bool, is_inside_again: bool) -> Option<()> {
+    fn count(&mut self, node: &'g Node, is_again: bool, is_inside_again: bool) -> Option<()> {
         let size = match node {
             Node::Text(bytes) | Node::Bytes(bytes) => bytes.len(),
             Node::Int(number) if number.as_i64().is_none() => number.to_bytes().len(),
             _ => 0,
         };
         let is_container = matches!(node, Node::Tuple(items) if !items.is_empty());
-        let is_known = is_again && (is_container || size > SHORT_BYTES);
+        let is_known = match cut::atom(node).filter(|_| size > SHORT_BYTES) {
+            Some(atom) => !self.long.insert(atom),
+            None => is_again && is_container,
+        };
         self.tree += 1 + size;
         self.described += match (is_inside_again, is_known) {
             (true, _) => 0,
@@ -239,7 +248,7 @@ impl<'g> Values<'g> {
         &mut self,
         root: NodeId,
         named: &mut dyn FnMut(&Proxy) -> Option<Value>,
-        growth: &mut Growth,
+        growth: &mut Growth<'g>,
     ) -> Option<(Value, bool)> {
         let mut open: Vec<Open> = Vec::new();
         let (mut id, mut has_keys) = (root, false);

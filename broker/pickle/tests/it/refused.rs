@@ -160,6 +160,23 @@ fn nesting_costs_no_stack_and_is_bounded() {
 }
 
 #[test]
+fn value_comes_back_as_what_it_came_however_its_pickle_was_written() {
+    // Two long texts that are equal, many times each: as two, and as the one that a fragment has.
+    let long = [&b"X\xff\0\0\0"[..], &[b'a'; 255]].concat();
+    let twice = |first: &[u8], second: &[u8], count: usize| {
+        let (first_again, second_again) = (b"h\0".repeat(count), b"h\x01".repeat(count));
+        [b"(", first, b"q\0", &first_again, second, b"q\x01", &second_again, b"l"].concat()
+    };
+    let limits = Limits::default();
+    for (count, kind) in [(5, "list"), (14, "opaque"), (100, "opaque")] {
+        let (as_two, as_one) = (twice(&long, &long, count), twice(&long, b"h\0", count));
+        let (two, one) = (value(&as_two, &limits).unwrap(), value(&as_one, &limits).unwrap());
+        assert_eq!(two.kind(), kind, "{count} times");
+        assert!(two.pack() == one.pack(), "{count} times: the one is {}", one.kind());
+    }
+}
+
+#[test]
 fn value_built_by_hand_is_answered_however_deep() {
     let mut value = Value::None;
     for _ in 0..50_000 {
