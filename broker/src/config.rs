@@ -308,6 +308,12 @@ impl Config {
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(format!("{key} is 0; nobody could connect"));
         }
+        let mut classes = self.python.classes.iter().flatten();
+        if let Some(class) = classes.find(|class| !class.contains('.')) {
+            return Err(format!(
+                "python.classes has {class:?}; say its module too, such as __main__.{class}"
+            ));
+        }
         Ok(())
     }
 

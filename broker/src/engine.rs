@@ -23,7 +23,7 @@ use ganger_shared::{Durability, LeaseRange, Name, Rejection, Request, SessionId,
 use crate::clock::Clock;
 use crate::error::BrokerError;
 use crate::journal::{Journal, Progress, Report};
-use crate::outbox::{ComeBack, ConnectionId, Incoming, Leaving, Outbox};
+use crate::outbox::{ComeBack, ConnectionId, Incoming, Leaving, Outbox, Silence};
 use crate::storage::{Seq, Until};
 
 mod ending;
@@ -70,6 +70,7 @@ pub(crate) struct Opening {
     pub(crate) key: KeyId,
     pub(crate) held: Vec<LeaseRange>,
     pub(crate) name: String,
+    pub(crate) silence: Silence,
 }
 
 /// Why a session was not opened.
@@ -113,7 +114,7 @@ impl Engine {
         opening: Opening,
         stream: Stream,
     ) -> Result<(ConnectionId, Incoming, Leaving), (NotOpened, Stream)> {
-        let Opening { session, key, held, name } = opening;
+        let Opening { session, key, held, name, silence } = opening;
         let Ok(mut core) = self.lock() else { return Err((NotOpened::Gone, stream)) };
         let core = &mut *core;
         // Asked first, for a refusal is for this connection and not for the one that the session may
@@ -121,7 +122,7 @@ impl Engine {
         if let Err(rejection) = core.machine.judge_open(session, key) {
             return Err((NotOpened::Refused(rejection), stream));
         }
-        let attached = core.outbox.attach(session, stream);
+        let attached = core.outbox.attach(session, stream, silence);
         core.step(self.clock.now(), Command::Open { session, key, held, name });
         self.finish(core);
         Ok(attached)
@@ -421,7 +422,8 @@ mod tests {
         let engine = Engine::new(machine, None, Outbox::new(bounds), clock);
         let (ours, client) = Stream::pipe(1 << 10);
         let (session, key) = (SessionId(1), KeyId([0; 8]));
-        let opening = Opening { session, key, held: Vec::new(), name: String::new() };
+        let (held, name, silence) = (Vec::new(), String::new(), Silence::IsDeath);
+        let opening = Opening { session, key, held, name, silence };
         let (connection, ..) = engine.open(opening, ours).map_err(|(error, _)| error).unwrap();
 
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -120,6 +120,7 @@ struct Connection {
     serial: u64,
     outgoing: Outgoing,
     held: Held,
+    silence: Silence,
     heard: Instant,
     dirty: bool,
 }
@@ -202,6 +203,7 @@ impl Outbox {
         &mut self,
         session: SessionId,
         stream: Stream,
+        silence: Silence,
     ) -> (ConnectionId, Incoming, Leaving) {
         self.dismiss(session, "the session was opened on another connection", ComeBack::No);
         let outgoing = Outgoing::new(stream.clone(), self.bounds.unsent_pause);
@@ -212,6 +214,7 @@ impl Outbox {
             serial,
             outgoing: outgoing.clone(),
             held: Held::default(),
+            silence,
             heard: Instant::now(),
             dirty: false,
         });
@@ -367,7 +370,8 @@ impl Outbox {
             if let Some(stalled) = stalled.filter(|stalled| *stalled > write_stall) {
                 log::warn!(session:%, stalled:?; "client reads nothing: closed");
                 connection.outgoing.close();
-            } else if connection.heard.elapsed() > silence {
+            } else if connection.silence == Silence::IsDeath && connection.heard.elapsed() > silence
+            {
                 silent.push(session);
             }
         }
@@ -392,6 +396,15 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
+}
+
+/// What it means that nothing is heard on a connection for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The client would have shown life: it is gone, or cannot be reached.
+    IsDeath,
+    /// Nothing: whoever has the other end is a task of this process, and says when it ends.
+    IsNothing,
 }
 
 /// Whether a client that was told goodbye should connect again.
@@ -454,7 +467,7 @@ mod tests {
         ganger_rt::block_on(async {
             let (ours, client) = Stream::pipe(1 << 16);
             let mut outbox = Outbox::new(bounds());
-            let (connection, _incoming, _leaving) = outbox.attach(SESSION, ours);
+            let (connection, _incoming, _leaving) = outbox.attach(SESSION, ours, Silence::IsDeath);
             outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
             outbox.send(SESSION, &settled(2), Durability::Relaxed, Seq(2));
             outbox.send(SESSION, &settled(3), Durability::Strict, Seq(3));
@@ -486,7 +499,7 @@ mod tests {
         ganger_rt::block_on(async {
             let (ours, client) = Stream::pipe(1 << 16);
             let mut outbox = Outbox::new(bounds());
-            let (_connection, _incoming, _leaving) = outbox.attach(SESSION, ours);
+            let (_connection, _incoming, _leaving) = outbox.attach(SESSION, ours, Silence::IsDeath);
             outbox.release(Reached { written: Seq(2), durable: Seq(0) });
             outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
             outbox.send(SESSION, &settled(2), Durability::Relaxed, Seq(2));
@@ -500,14 +513,32 @@ mod tests {
     }
 
     #[test]
+    fn silence_ends_the_connections_on_which_it_means_something() {
+        ganger_rt::block_on(async {
+            let mut outbox = Outbox::new(Bounds { silence: Duration::ZERO, ..bounds() });
+            let (ours, client) = Stream::pipe(1 << 16);
+            let _of_client = outbox.attach(SESSION, ours, Silence::IsDeath);
+            let (ours, task) = Stream::pipe(1 << 16);
+            let _of_task = outbox.attach(SessionId(8), ours, Silence::IsNothing);
+            outbox.sweep();
+            let mut goodbye = [0; 256];
+            assert_ne!(client.read(&mut goodbye).await.unwrap(), 0);
+            assert_eq!(client.read(&mut goodbye).await.unwrap(), 0);
+            outbox.send(SessionId(8), &settled(1), Durability::Memory, Seq(0));
+            outbox.flush();
+            assert_eq!(arrived(&task, 1).await, [1]);
+        });
+    }
+
+    #[test]
     fn what_was_held_for_one_connection_never_leaves_on_the_next() {
         ganger_rt::block_on(async {
             let (ours, first) = Stream::pipe(1 << 16);
             let mut outbox = Outbox::new(bounds());
-            let (before, ..) = outbox.attach(SESSION, ours);
+            let (before, ..) = outbox.attach(SESSION, ours, Silence::IsDeath);
             outbox.send(SESSION, &settled(1), Durability::Strict, Seq(1));
             let (ours, second) = Stream::pipe(1 << 16);
-            let (after, ..) = outbox.attach(SESSION, ours);
+            let (after, ..) = outbox.attach(SESSION, ours, Silence::IsDeath);
             assert_eq!(outbox.len(), 1);
             assert!(!outbox.heard(before) && outbox.heard(after));
             assert!(!outbox.detach(before), "the end of the first ended the second");

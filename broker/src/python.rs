@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use ganger_pickle::Address;
 use ganger_pickle::{Limits, Proxy, Token};
 use ganger_rt::Stream;
-use ganger_shared::{ObjectId, Value};
+use ganger_shared::{Durability, ObjectId, Value};
 
 pub(crate) use self::handshake::AuthKey;
 use self::handshake::Legacy;
@@ -55,9 +55,10 @@ pub(crate) struct PythonDoor {
     pub(crate) authkey: Option<AuthKey>,
     pub(crate) legacy: Legacy,
     pub(crate) limits: Limits,
-    pub(crate) heartbeat: Duration,
     /// How long a client may take none of an answer.
     pub(crate) write_stall: Duration,
+    /// What locks and semaphores promise: to outlive the broker, but not to be on a disk at each turn.
+    pub(crate) locks: Durability,
     pub(crate) names: BTreeMap<String, Named>,
     pub(crate) references: References,
     pub(crate) iterators: Iterators,
@@ -76,9 +77,13 @@ impl PythonDoor {
             address,
             authkey,
             legacy: if config.python.md5 { Legacy::Allowed } else { Legacy::Refused },
-            limits: Limits { size_bytes, ..Limits::default() },
-            heartbeat: config.sessions.heartbeat.0,
+            limits: Limits {
+                size_bytes,
+                allowed: config.python.classes.clone(),
+                ..Limits::default()
+            },
             write_stall: config.limits.write_stall.0,
+            locks: config.durability.min(Durability::Relaxed),
             names: config.python.names.clone(),
             references: References::default(),
             iterators: Iterators::default(),

@@ -21,7 +21,7 @@ use crate::connections::{Connections, Place, Stranger};
 use crate::engine::{Engine, Gone, NotOpened, Opening};
 use crate::handshake::{self, Keys, NotAdmitted};
 use crate::log_quota::LogQuota;
-use crate::outbox::{ConnectionId, Incoming, Leaving};
+use crate::outbox::{ConnectionId, Incoming, Leaving, Silence};
 
 /// Frames that one connection may have carried out before others get their turn.
 const BATCH_FRAMES: usize = 64;
@@ -176,7 +176,7 @@ async fn open(
     };
     let opening = match first {
         Ok(Request::Open { session, held, name }) => {
-            Opening { session, key: verified.key(), held, name }
+            Opening { session, key: verified.key(), held, name, silence: Silence::IsDeath }
         }
         Ok(_) => return Err(turn_away(&stream, "the first frame must be Open")),
         Err(error) => return Err(turn_away(&stream, &error.to_string())),

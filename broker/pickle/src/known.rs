@@ -105,10 +105,16 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether something of `builtins` is understood here.
-pub(crate) fn is_understood(name: &[u8]) -> bool {
+/// Whether `module.name` is something that is understood here, or a proxy's own class in Python's library.
+pub(crate) fn is_understood(module: &[u8], name: &[u8]) -> bool {
     const NAMES: [&str; 7] = ["slice", "range", "list", "set", "frozenset", "bytearray", "complex"];
-    NAMES.iter().any(|known| known.as_bytes() == name)
+    match module {
+        b"builtins" => NAMES.iter().any(|known| known.as_bytes() == name),
+        _ if module == MANAGERS.as_bytes() => {
+            name == b"Token" || name == b"RebuildProxy" || name.ends_with(b"Proxy")
+        }
+        _ => false,
+    }
 }
 
 /// The container that calling `maker` would make: what a set is before protocol 4, and a bytearray

@@ -1,6 +1,6 @@
 //! The door for Python programs, as the configuration has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,10 @@ pub struct PythonConfig {
     pub md5: bool,
     /// One message.
     pub message_max: Size,
+    /// The classes and functions that values may name, as `module.name`; all of them if there is no
+    /// such list. Lists, dicts, texts and all else that has no class of its own pass in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<BTreeSet<String>>,
     /// What programs get by calling `manager.NAME()`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<String, Named>,
@@ -39,6 +43,7 @@ impl Default for PythonConfig {
             authkey_file: None,
             md5: true,
             message_max: Size(64 << 20),
+            classes: None,
             names: BTreeMap::new(),
         }
     }

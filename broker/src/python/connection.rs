@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_lite::future::or;
 use ganger_pickle::write::{self, Item, Reply};
-use ganger_pickle::{Request, Token};
+use ganger_pickle::{PickleError, Request, Token};
 use ganger_rt::{Peer, Stream, TimedOut, timeout};
 use ganger_shared::Value;
 
@@ -43,6 +43,15 @@ enum End {
     Broker,
 }
 
+/// Why a message is no request.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    #[error(transparent)]
+    XmlRpc(#[from] xmlrpc::XmlError),
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     door: Arc<PythonDoor>,
@@ -66,7 +75,6 @@ pub(crate) async fn serve(
         key: key.id(),
         name: format!("python {peer}"),
         frame_bytes_max: door.door.frame_bytes_max,
-        heartbeat: door.heartbeat,
     };
     let Ok(mut inside) = Inside::open(&door.door.engine, terms) else {
         return refused(&door, &stream, "no session could be opened for it");
@@ -104,22 +112,23 @@ fn refused(door: &PythonDoor, stream: &Stream, reason: &str) {
 async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> End {
     let Voice { door, stream, .. } = *voice;
     loop {
-        let message = loop {
-            let next = inbox.next(stream, door.limits.size_bytes);
-            match timeout(inside.heartbeat(), next).await {
-                Ok(Ok(message)) => break message,
-                Ok(Err(error)) => return End::Client(error),
-                Err(TimedOut) => inside.show_life(),
-            }
+        let message = match inbox.next(stream, door.limits.size_bytes).await {
+            Ok(message) => message,
+            Err(error) => return End::Client(error),
         };
         let request = match voice.read(message) {
             Ok(request) => request,
-            Err(reason) => {
-                // A client that sends what is no request is told what is wrong with it before the end:
-                // nothing that comes after can be told from it.
+            Err(unread) => {
+                let reason = unread.to_string();
                 let told = Err(Raised::Remote(format!("this broker cannot read that: {reason}")));
-                let _ = voice.say(told).await;
-                return End::Dismissed(reason);
+                match voice.say(told).await {
+                    // A good request otherwise, and more may come.
+                    Ok(()) if matches!(unread, Unread::Pickle(PickleError::Forbidden { .. })) => {
+                        continue;
+                    }
+                    Ok(()) => return End::Dismissed(reason),
+                    Err(error) => return End::Client(error.into()),
+                }
             }
         };
         let answered = or(async { Some(carry_out(door, inside, &request).await) }, async {
@@ -131,13 +140,15 @@ async fn converse(voice: &Voice<'_>, inbox: &mut Inbox, inside: &mut Inside) -> 
             Some(Err(Raised::Gone)) => return End::Broker,
             Some(told) => told,
             None => {
-                if inside.abandon().is_err() {
+                if inside.abandon().await.is_err() {
                     return End::Broker;
                 }
                 continue;
             }
         };
         if let Err(error) = voice.say(told).await {
+            // Of no effect where the broker has ended.
+            let _ = inside.put_back().await;
             return End::Client(error.into());
         }
     }
@@ -157,12 +168,13 @@ async fn carry_out(
         return manager::answer(door, inside, method, args).await;
     };
     let shared = door.shared(ident)?;
-    door.references.note_used(&shared);
     if shared.kind == Kind::Iterator {
         return door.iterators.call(inside, &shared, method).await;
     }
     let typeid = door.typeid(&shared)?;
-    Call { door, inside, shared: &shared, typeid, method, args }.run().await
+    let answer = Call { door, inside, shared: &shared, typeid, method, args }.run().await?;
+    door.references.note_used(&shared);
+    Ok(answer)
 }
 
 /// How one client speaks and is spoken to.
@@ -175,16 +187,13 @@ struct Voice<'a> {
 }
 
 impl Voice<'_> {
-    fn read(&self, message: Vec<u8>) -> Result<Request, String> {
+    fn read(&self, message: Vec<u8>) -> Result<Request, Unread> {
         let limits = &self.door.limits;
         let message = match self.serializer {
             Serializer::Pickle => message,
-            Serializer::XmlRpc => {
-                let pickle = xmlrpc::request(&message, limits.size_bytes);
-                pickle.map_err(|error| error.to_string())?
-            }
+            Serializer::XmlRpc => xmlrpc::request(&message, limits.size_bytes)?,
         };
-        Request::read(Bytes::from(message), limits).map_err(|error| error.to_string())
+        Ok(Request::read(Bytes::from(message), limits)?)
     }
 
     /// Tells it, to a client that takes it in time.

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::or;
-use ganger_rt::{Stream, TimedOut, timeout};
+use ganger_rt::Stream;
 use ganger_shared::codec::{self, FrameBuffer};
 use ganger_shared::key::KeyId;
+use ganger_shared::object::QUEUE;
 use ganger_shared::object::types::{self, Takes};
 use ganger_shared::{
     Block, By, CallError, Durability, Name, Packed, Rejection, Request, RequestId, Response,
@@ -24,7 +25,7 @@ use ganger_shared::{
 };
 
 use crate::engine::{Engine, NotOpened, Opening};
-use crate::outbox::{ConnectionId, Incoming, Leaving};
+use crate::outbox::{ConnectionId, Incoming, Leaving, Silence};
 
 /// Room of the pipe, each way.
 const PIPE_BYTES: usize = 64 << 10;
@@ -51,10 +52,20 @@ pub(crate) struct Inside {
     name: String,
     line: Line,
     frame_bytes_max: usize,
-    /// As often it shows life.
-    heartbeat: Duration,
     next_request: u64,
     next_seq: u64,
+    /// What the last call takes or has taken out of a queue.
+    taking: Option<Taking>,
+}
+
+/// A call that takes an item out of a queue, for a client that may not get it.
+#[derive(Debug)]
+struct Taking {
+    queue: Name,
+    method: String,
+    seq: u64,
+    /// `None` until it is taken.
+    item: Option<Packed>,
 }
 
 /// Its connection.
@@ -74,7 +85,6 @@ pub(crate) struct Terms {
     /// What people see in lists.
     pub(crate) name: String,
     pub(crate) frame_bytes_max: usize,
-    pub(crate) heartbeat: Duration,
 }
 
 impl Inside {
@@ -83,7 +93,7 @@ impl Inside {
         let mut id = [0; 8];
         getrandom::fill(&mut id).map_err(|_| Failure::Gone)?;
         let id = SessionId(u64::from_le_bytes(id));
-        let Terms { key, name, frame_bytes_max, heartbeat } = terms;
+        let Terms { key, name, frame_bytes_max } = terms;
         let line = connect(engine, id, key, &name)?;
         Ok(Self {
             engine: Arc::clone(engine),
@@ -92,9 +102,9 @@ impl Inside {
             name,
             line,
             frame_bytes_max,
-            heartbeat,
             next_request: 0,
             next_seq: 0,
+            taking: None,
         })
     }
 
@@ -112,13 +122,61 @@ impl Inside {
         args: &[Packed],
         wait: Option<Duration>,
     ) -> Result<Packed, Failure> {
-        let mut bytes = Vec::new();
-        args.iter().for_each(|arg| bytes.extend_from_slice(arg.as_bytes()));
         let known = types::builtin(typeid).and_then(|found| found.method(method));
         let reads = known.is_some_and(|method| method.takes == Takes::Nothing);
-        // One call after the other, so all before this one were answered.
-        let (answered, seq) = (self.next_seq, (!reads).then_some(self.next_seq));
+        let seq = (!reads).then_some(self.next_seq);
         self.next_seq += u64::from(!reads);
+        let takes = typeid == QUEUE && matches!(method, "get" | "get_nowait");
+        self.taking = seq.filter(|_| takes).map(|seq| {
+            let (queue, method) = (object.clone(), method.to_owned());
+            Taking { queue, method, seq, item: None }
+        });
+        let returned = self.carry(object, typeid, method, args, wait, seq).await;
+        match &returned {
+            Ok(item) => {
+                if let Some(taking) = &mut self.taking {
+                    taking.item = Some(item.clone());
+                }
+            }
+            Err(_) => self.taking = None,
+        }
+        returned
+    }
+
+    /// Puts back what the last call took, if its client does not get it: behind the others, as one that is
+    /// put anew. A call that was abandoned may have been carried out too.
+    pub(crate) async fn put_back(&mut self) -> Result<(), Failure> {
+        const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+        let Some(Taking { queue, method, seq, item }) = self.taking.take() else { return Ok(()) };
+        let item = match item {
+            Some(item) => item,
+            // Under its number it is answered as it was carried out; if it was not, it finds hardly
+            // anything to take, for it has waited.
+            None => match self.carry(&queue, QUEUE, &method, &[], AT_ONCE, Some(seq)).await {
+                Err(Failure::Call(_)) => return Ok(()),
+                taken => taken?,
+            },
+        };
+        self.call(&queue, QUEUE, "put", &[item], None).await?;
+        // Of the two puts one is done, for whoever joins.
+        self.call(&queue, QUEUE, "task_done", &[], AT_ONCE).await?;
+        log::info!(queue:%; "an item that a python client did not get is back in its queue");
+        Ok(())
+    }
+
+    async fn carry(
+        &mut self,
+        object: &Name,
+        typeid: &str,
+        method: &str,
+        args: &[Packed],
+        wait: Option<Duration>,
+        seq: Option<u64>,
+    ) -> Result<Packed, Failure> {
+        let mut bytes = Vec::new();
+        args.iter().for_each(|arg| bytes.extend_from_slice(arg.as_bytes()));
+        // One call after the other, so all before this one were answered.
+        let answered = seq.unwrap_or(self.next_seq);
         let (object, method) = (object.clone(), method.to_owned());
         let wait_ms = wait.map_or(FOR_EVER_MS, ganger_shared::time::millis);
         let typeid = Some(typeid.parse().map_err(|_| Failure::Gone)?);
@@ -181,36 +239,23 @@ impl Inside {
         let ran = self.engine.run(self.id, self.line.connection, [make(number)]);
         ran.map_err(|_| Failure::Gone)?;
         loop {
-            match timeout(self.heartbeat, self.line.next(self.frame_bytes_max)).await {
-                Err(TimedOut) => self.show_life(),
-                Ok(None) => return Err(Failure::Gone),
-                Ok(Some(Response::Rejected { request, rejection })) if request == number => {
+            match self.line.next(self.frame_bytes_max).await {
+                None => return Err(Failure::Gone),
+                Some(Response::Rejected { request, rejection }) if request == number => {
                     return Err(Failure::Rejected(rejection));
                 }
-                Ok(Some(response)) => {
-                    if answers(&response, number) {
-                        return Ok(response);
-                    }
-                }
+                Some(response) if answers(&response, number) => return Ok(response),
+                Some(_) => {}
             }
         }
     }
 
-    /// Tells the engine that the client is not silent: its own protocol has no heartbeat.
-    pub(crate) fn show_life(&self) {
-        self.engine.heard(self.line.connection);
-    }
-
-    /// How often that has to be.
-    pub(crate) const fn heartbeat(&self) -> Duration {
-        self.heartbeat
-    }
-
-    /// Gives up the call that waits, and goes on with the same session: what it holds, it holds.
-    pub(crate) fn abandon(&mut self) -> Result<(), Failure> {
+    /// Gives up the call that waits, and goes on with the same session: what it holds, it holds, but
+    /// for what that call has taken out of a queue.
+    pub(crate) async fn abandon(&mut self) -> Result<(), Failure> {
         self.engine.disconnected(self.id, self.line.connection);
         self.line = connect(&self.engine, self.id, self.key, &self.name)?;
-        Ok(())
+        self.put_back().await
     }
 
     /// Ends the session: what it holds is free, and what waits is given up.
@@ -252,7 +297,8 @@ fn connect(
     name: &str,
 ) -> Result<Line, Failure> {
     let (theirs, ours) = Stream::pipe(PIPE_BYTES);
-    let opening = Opening { session, key, held: Vec::new(), name: name.to_owned() };
+    let (held, name, silence) = (Vec::new(), name.to_owned(), Silence::IsNothing);
+    let opening = Opening { session, key, held, name, silence };
     match engine.open(opening, theirs) {
         Ok((connection, incoming, leaving)) => {
             let frames = FrameBuffer::new();

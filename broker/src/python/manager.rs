@@ -51,9 +51,11 @@ pub(crate) async fn answer(
         }
         "debug_info" => {
             let counted = door.references.counted();
-            let line =
-                |(shared, count): (Shared, u64)| format!("  {shared}:       refcount={count}");
-            let lines: Vec<String> = counted.into_iter().map(line).collect();
+            let lines = counted.into_iter().map(|(shared, count)| {
+                let count = count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+                format!("  {shared}:       refcount={count}")
+            });
+            let lines: Vec<String> = lines.collect();
             Ok(Answer::Text(lines.join("\n")))
         }
         "shutdown" => Err(Raised::Remote(

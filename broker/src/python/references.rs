@@ -2,11 +2,14 @@
 //!
 //! Not what values refer to, which the machine follows. A program that is killed takes its counts
 //! along, so an object without a name goes in the end however many proxies are counted: when nobody
-//! has used it for a day.
+//! has used it for a day. Nor are counts kept over a restart: of an object that is called again, nobody
+//! knows then how many proxies there are, and it too stays for a day.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use ganger_shared::ObjectId;
 
 use super::kind::Shared;
 
@@ -21,7 +24,8 @@ pub(crate) struct References {
 
 #[derive(Debug)]
 struct Count {
-    proxies: u64,
+    /// `None` if there are some from before the broker started.
+    proxies: Option<u64>,
     used: Instant,
 }
 
@@ -30,8 +34,9 @@ impl References {
     pub(crate) fn add(&self, shared: &Shared) {
         let mut counted = self.lock();
         let now = Instant::now();
-        let count = counted.entry(shared.clone()).or_insert(Count { proxies: 0, used: now });
-        count.proxies += 1;
+        let none = Count { proxies: Some(0), used: now };
+        let count = counted.entry(shared.clone()).or_insert(none);
+        count.proxies = count.proxies.map(|proxies| proxies + 1);
         count.used = now;
     }
 
@@ -39,23 +44,28 @@ impl References {
     pub(crate) fn drop_one(&self, shared: &Shared) -> bool {
         let mut counted = self.lock();
         let Some(count) = counted.get_mut(shared) else { return false };
-        count.proxies = count.proxies.saturating_sub(1);
-        let is_last = count.proxies == 0;
+        count.proxies = count.proxies.map(|proxies| proxies.saturating_sub(1));
+        let is_last = count.proxies == Some(0);
         if is_last {
             counted.remove(shared);
         }
         is_last
     }
 
-    /// Somebody calls it.
+    /// Somebody has called it, who has a proxy.
     pub(crate) fn note_used(&self, shared: &Shared) {
-        if let Some(count) = self.lock().get_mut(shared) {
-            count.used = Instant::now();
+        let (mut counted, now) = (self.lock(), Instant::now());
+        match counted.get_mut(shared) {
+            Some(count) => count.used = now,
+            None if ObjectId::of(&shared.object).is_some() => {
+                counted.insert(shared.clone(), Count { proxies: None, used: now });
+            }
+            None => {}
         }
     }
 
     /// Those that have proxies; forgets those of which nothing was heard for too long.
-    pub(crate) fn counted(&self) -> Vec<(Shared, u64)> {
+    pub(crate) fn counted(&self) -> Vec<(Shared, Option<u64>)> {
         let mut counted = self.lock();
         counted.retain(|_, count| count.used.elapsed() < SILENCE_MAX);
         counted.iter().map(|(shared, count)| (shared.clone(), count.proxies)).collect()

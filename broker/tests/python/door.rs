@@ -1,11 +1,13 @@
 //! Who comes in, and what programs find.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
+use ganger_broker::Broker;
 use ganger_broker::config::Config;
 
-use crate::{House, PYTHONS, example, ran, run, script, succeeded, version};
+use crate::{House, PYTHONS, example, program, ran, run, script, succeeded, version};
 
 const NAMES: &str = r#"
     [names]
@@ -87,6 +89,49 @@ fn call_after_a_wait_that_was_broken_off_is_not_given_the_answer_of_the_wait() {
             let output = ran(house.program(python, script("interrupted.py"))).await;
             succeeded(&format!("interrupted.py in {}", python.display()), &output);
         }
+    });
+}
+
+#[test]
+fn classes_that_are_not_on_the_list_are_refused_by_name() {
+    run(async {
+        let house = House::open("classes = [\"decimal.Decimal\"]").await;
+        for python in PYTHONS.iter() {
+            let output = ran(house.program(python, script("classes.py"))).await;
+            succeeded(&format!("classes.py in {}", python.display()), &output);
+        }
+    });
+}
+
+#[test]
+fn objects_of_a_durable_broker_are_the_same_after_its_restart() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let start = async || {
+            let mut config = House::config(NAMES, folder.path());
+            // An address that the next broker has too.
+            let path = folder.path().join("python.sock");
+            config.python.listen = Some(path.to_str().unwrap().to_owned());
+            config.data = Some(folder.path().join("data"));
+            config.journal.any_filesystem = true;
+            Broker::builder().config(config).pipes_only().start().await.unwrap()
+        };
+        let broker = start().await;
+        let newest = PYTHONS.last().unwrap();
+        let mut program = program(&broker, newest, script("restarted.py"));
+        let mut program = program.stdin(Stdio::piped()).spawn().unwrap();
+        let mut said = program.stdout.take().unwrap();
+        let ready = ganger_rt::unblock(move || {
+            let mut ready = [0; 6];
+            said.read_exact(&mut ready).unwrap();
+            ready
+        });
+        assert_eq!(&ready.await, b"ready\n");
+        broker.stop().await.unwrap();
+        let _broker = start().await;
+        program.stdin.take().unwrap().write_all(b"restarted\n").unwrap();
+        let output = ganger_rt::unblock(move || program.wait_with_output().unwrap()).await;
+        succeeded("restarted.py", &output);
     });
 }
 

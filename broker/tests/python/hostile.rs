@@ -157,3 +157,31 @@ fn thousand_handshakes_that_go_nowhere_leave_room_for_others() {
         drop(open);
     });
 }
+
+#[test]
+fn item_for_a_program_that_takes_no_answer_goes_back_to_its_queue() {
+    run(async {
+        let impatient = |config: &mut Config, _: &Path| {
+            config.limits.write_stall = Span(Duration::from_millis(300));
+        };
+        let house = House::with("names.get_tasks = \"Queue:tasks\"", impatient, |builder| builder);
+        let house = house.await;
+        let newest = PYTHONS.last().unwrap();
+        let large = |what: &str| {
+            let mut program = house.program(newest, script("large_item.py"));
+            program.arg(what);
+            ran(program)
+        };
+        succeeded("large_item.py put", &large("put").await);
+        let address = house.address();
+        let taken = ganger_rt::unblock(move || {
+            let mut stream = admitted(&address);
+            let get = b"\x80\x04(\x8c\x0bQueue:tasks\x94\x8c\x03get\x94)}\x94t\x94.";
+            stream.write_all(&message(get)).unwrap();
+            stream
+        });
+        let taken = taken.await;
+        succeeded("large_item.py get", &large("get").await);
+        drop(taken);
+    });
+}

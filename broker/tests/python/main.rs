@@ -72,7 +72,16 @@ impl House {
         more: impl FnOnce(Builder) -> Builder,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let authkey_file = folder.path().join("authkey");
+        let mut config = Self::config(names, folder.path());
+        change(&mut config, folder.path());
+        let builder = Broker::builder().config(config).pipes_only().in_memory();
+        let broker = more(builder).start().await.unwrap();
+        Self { broker, _folder: folder }
+    }
+
+    /// A configuration whose Python door has these lines, and a key that lies in `folder`.
+    fn config(names: &str, folder: &Path) -> Config {
+        let authkey_file = folder.join("authkey");
         std::fs::write(&authkey_file, format!("{AUTHKEY}\n")).unwrap();
         let python = PythonConfig {
             listen: Some("127.0.0.1:0".to_owned()),
@@ -80,36 +89,36 @@ impl House {
             authkey_file: Some(authkey_file),
             ..toml::from_str(names).unwrap()
         };
-        let mut config = Config { python, ..Config::default() };
-        change(&mut config, folder.path());
-        let builder = Broker::builder().config(config).pipes_only().in_memory();
-        let broker = more(builder).start().await.unwrap();
-        Self { broker, _folder: folder }
+        Config { python, ..Config::default() }
     }
 
     /// Where it is, as `host:port` or a path.
     fn address(&self) -> String {
-        self.address_of(Serializer::Pickle)
+        address(&self.broker, Serializer::Pickle)
     }
 
-    fn address_of(&self, serializer: Serializer) -> String {
-        self.broker.python_addr(serializer).unwrap().to_string()
-    }
-
-    /// A program that finds the address and the key in its environment.
     fn program(&self, python: &Path, script: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(python);
-        command
-            .arg(script.as_ref())
-            .env("GANGER_PYTHON", self.address())
-            .env("GANGER_XMLRPC", self.address_of(Serializer::XmlRpc))
-            .env("GANGER_AUTHKEY", AUTHKEY)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        program(&self.broker, python, script)
     }
+}
+
+fn address(broker: &Broker, serializer: Serializer) -> String {
+    broker.python_addr(serializer).unwrap().to_string()
+}
+
+/// A program that finds the address and the key in its environment.
+fn program(broker: &Broker, python: &Path, script: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(python);
+    command
+        .arg(script.as_ref())
+        .env("GANGER_PYTHON", address(broker, Serializer::Pickle))
+        .env("GANGER_XMLRPC", address(broker, Serializer::XmlRpc))
+        .env("GANGER_AUTHKEY", AUTHKEY)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// What a program has said, which has to end well.

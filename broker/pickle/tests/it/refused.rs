@@ -251,6 +251,7 @@ fn only_classes_on_the_list_pass_if_there_is_one() {
     let read = |code: &[u8]| read([b"\x80\x04", code, b"."].concat().into(), &limits).map(drop);
     assert_eq!(read(b"cdecimal\nDecimal\n\x8c\x011\x85R"), Ok(()));
     assert_eq!(read(b"cbuiltins\nset\n)R"), Ok(()));
+    assert_eq!(read(b"cmultiprocessing.managers\nToken\n)\x81"), Ok(()));
     let refused = PickleError::Forbidden { name: "builtins.eval".into() };
     assert_eq!(refused.to_string(), "builtins.eval is not among the classes that may pass");
     assert_eq!(read(b"cbuiltins\neval\n"), Err(refused.clone()));

@@ -1,7 +1,7 @@
 //! What `manager.list(…)` and its like make: an object without a name of its own.
 
 use ganger_pickle::write::Exception;
-use ganger_shared::{Durability, Packed, Value};
+use ganger_shared::{Packed, Value};
 
 use super::Call;
 use crate::python::PythonDoor;
@@ -71,7 +71,7 @@ pub(crate) async fn make(
         }
         Kind::Lock => {
             args.none()?;
-            (units, durability) = (1, Some(Durability::Memory));
+            (units, durability) = (1, Some(door.locks));
             made_with.push(Value::from(1));
         }
         Kind::Semaphore | Kind::BoundedSemaphore => {
@@ -85,7 +85,7 @@ pub(crate) async fn make(
                 let why = format!("a semaphore of {units} units; a broker makes up to {UNITS_MAX}");
                 return Err(Raised::new(Exception::ValueError, why));
             }
-            durability = Some(Durability::Memory);
+            durability = Some(door.locks);
             if kind == Kind::BoundedSemaphore {
                 made_with.push(Value::from(units));
             }
